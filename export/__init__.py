@@ -1,0 +1,1 @@
+"""Export of residual attention networks to phones and servers."""

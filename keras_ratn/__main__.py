@@ -1,0 +1,71 @@
+"""The `ratn` command: each subcommand is imported only when it is called."""
+
+import importlib
+import sys
+
+# name -> (module, its summary in the help). A module starting with a dot is
+# inside keras_ratn; `training` and `export` may also stand beside it.
+COMMANDS = {
+    "demo": (
+        "training.demo",
+        "train, evaluate and look at a small network on real images",
+    ),
+}
+
+
+def main(arguments=None):
+    """Runs the subcommand that the first argument names.
+
+    Args:
+        arguments: Optional list of strings. Defaults to the command line's.
+
+    Returns:
+        Integer exit status: 0 when all went well, 2 for a wrong command.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        from keras_ratn import __version__
+
+        print(__version__)
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        print(
+            f"ratn: no command {name!r}. Commands: {known}. See `ratn --help`.",
+            file=sys.stderr,
+        )
+        return 2
+    return _import(COMMANDS[name][0]).main(rest) or 0
+
+
+def _help():
+    lines = [
+        "usage: ratn COMMAND [options]",
+        "",
+        "Residual Attention Networks in Keras.",
+        "",
+    ]
+    width = max(map(len, COMMANDS))
+    lines += [f"  {n:<{width}}  {text}" for n, (_, text) in COMMANDS.items()]
+    lines += ["", "`ratn COMMAND --help` explains a command's options."]
+    return "\n".join(lines)
+
+
+def _import(module):
+    """Imports it as installed, else from the checkout beside keras_ratn."""
+    package = module.split(".")[0]
+    try:
+        importlib.import_module(f"keras_ratn.{package}")
+    except ModuleNotFoundError as error:
+        if error.name != f"keras_ratn.{package}":
+            raise
+        return importlib.import_module(module)
+    return importlib.import_module(f"keras_ratn.{module}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

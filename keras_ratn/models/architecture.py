@@ -1,0 +1,208 @@
+"""The numbers of every network: the only place where they stand."""
+
+import dataclasses
+
+from keras_ratn.layers._common import one_of
+from keras_ratn.layers._common import positive_integer
+from keras_ratn.layers.attention_module import ATTENTION_LEARNING
+from keras_ratn.layers.attention_module import MASK_STRUCTURES
+from keras_ratn.layers.mask_activation import MASK_ACTIVATIONS
+from keras_ratn.layers.trunk_units import UNITS
+from keras_ratn.layers.upsampling import INTERPOLATIONS
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """What the networks for one kind of images have in common.
+
+    Args:
+        size: Integer. Default height and width, in pixels.
+        classes: Integer. Default number of classes.
+        mean: Tuple of 3 floats. Mean of each colour, in pixel values 0-255.
+        deviation: Tuple of 3 floats. Standard deviation of each colour, in
+            pixel values 0-255.
+    """
+
+    size: int
+    classes: int
+    mean: tuple
+    deviation: tuple
+
+
+FAMILIES = {
+    # Statistics of the training images, as everyone uses them.
+    "imagenet": Family(
+        size=224,
+        classes=1000,
+        mean=(123.675, 116.28, 103.53),
+        deviation=(58.395, 57.12, 57.375),
+    ),
+    "cifar": Family(
+        size=32,
+        classes=10,
+        mean=(125.307, 122.950, 113.865),
+        deviation=(62.993, 62.089, 66.705),
+    ),
+}
+
+UNIT_DEPTH = 3  # weighted layers of a unit
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """The numbers and choices that make one residual attention network.
+
+    The network is a stem, then stages (one unit, Attention Modules, closing
+    units), then tail units, then the classifier. Derive your own with
+    `dataclasses.replace` and hand it to `ResidualAttentionNetwork`.
+
+    Reference:
+    - [Residual Attention Network for Image Classification (Wang et al., 2017)](
+        https://arxiv.org/abs/1704.06904), table 2
+
+    Args:
+        stem: String, `"imagenet"` (7x7 convolution and max-pool, a quarter of
+            the size) or `"cifar"` (3x3 convolution, full size). Also sets the
+            family's default size, classes and pixel statistics.
+        stem_filters: Integer. Channels of the stem.
+        stage_filters: Tuple of integers. Channels of each stage.
+        num_modules: Tuple of integers. Attention Modules in each stage
+            (*m*); `0` is allowed.
+        mask_depths: Tuple of integers. Halvings in the masks of each stage.
+        num_closing_units: Integer. Units after the modules of each stage.
+        tail_filters: Integer or `None`. Channels of the tail units.
+        num_tail_units: Integer. Units after the last stage.
+        num_pre_units: Integer. Units before and after the branches (*p*).
+        num_trunk_units: Integer. Units in a trunk branch (*t*).
+        num_mask_units: Integer. Units between adjacent poolings (*r*).
+        unit: String, `"residual"`, `"resnext"` or `"inception"`.
+        attention_learning: String, `"residual"` or `"naive"`.
+        mask_activation: String, `"mixed"`, `"channel"` or `"spatial"`.
+        mask_structure: String, `"encoder_decoder"` or `"local_convolution"`.
+        interpolation: String, `"bilinear"`, `"bilinear_align_corners"` or
+            `"transpose"`.
+
+    Example:
+
+    >>> tiny = keras_ratn.Architecture(
+    ...     stem="cifar", stem_filters=8, stage_filters=(16, 32),
+    ...     num_modules=(1, 1), mask_depths=(2, 1), num_closing_units=0,
+    ...     num_tail_units=0)
+    >>> tiny.depth
+    32
+    """
+
+    stem: str = "imagenet"
+    stem_filters: int = 64
+    stage_filters: tuple = (256, 512, 1024)
+    num_modules: tuple = (1, 1, 1)
+    mask_depths: tuple = (3, 2, 1)
+    num_closing_units: int = 0
+    tail_filters: int | None = 2048
+    num_tail_units: int = 3
+    num_pre_units: int = 1
+    num_trunk_units: int = 2
+    num_mask_units: int = 1
+    unit: str = "residual"
+    attention_learning: str = "residual"
+    mask_activation: str = "mixed"
+    mask_structure: str = "encoder_decoder"
+    interpolation: str = "bilinear"
+
+    def __post_init__(self):
+        one_of("stem", self.stem, FAMILIES)
+        one_of("unit", self.unit, UNITS)
+        one_of(
+            "attention_learning", self.attention_learning, ATTENTION_LEARNING
+        )
+        one_of("mask_activation", self.mask_activation, MASK_ACTIVATIONS)
+        one_of("mask_structure", self.mask_structure, MASK_STRUCTURES)
+        one_of("interpolation", self.interpolation, INTERPOLATIONS)
+        for field in ("stem_filters", "num_trunk_units", "num_mask_units"):
+            positive_integer(field, getattr(self, field))
+        for field in ("num_pre_units", "num_closing_units", "num_tail_units"):
+            positive_integer(field, getattr(self, field), minimum=0)
+        self._check_stages()
+        if self.num_tail_units:
+            positive_integer("tail_filters", self.tail_filters)
+
+    def _check_stages(self):
+        for field, minimum in (
+            ("stage_filters", 1),
+            ("num_modules", 0),
+            ("mask_depths", 1),
+        ):
+            # Lists are taken too: they come from JSON and command lines.
+            values = getattr(self, field)
+            if not isinstance(values, (list, tuple)) or not values:
+                raise ValueError(
+                    f"`{field}` must be a tuple with one integer for each "
+                    f"stage. Received: {field}={values!r}"
+                )
+            object.__setattr__(self, field, tuple(values))
+            for value in values:
+                positive_integer(field, value, minimum)
+        lengths = {
+            field: len(getattr(self, field))
+            for field in ("stage_filters", "num_modules", "mask_depths")
+        }
+        if len(set(lengths.values())) > 1:
+            raise ValueError(
+                "`stage_filters`, `num_modules` and `mask_depths` must have "
+                "one entry for each stage, so be of the same length. "
+                f"Received lengths: {lengths}"
+            )
+
+    @property
+    def family(self):
+        """The `Family` that the stem belongs to."""
+        return FAMILIES[self.stem]
+
+    @property
+    def depth(self):
+        """Weighted layers on the trunk, which is what the names count."""
+        units = self.num_tail_units
+        for modules in self.num_modules:
+            per_module = 2 * self.num_pre_units + self.num_trunk_units
+            units += 1 + modules * per_module + self.num_closing_units
+        stem_and_classifier = 2
+        return UNIT_DEPTH * units + stem_and_classifier
+
+
+def _imagenet(num_modules, **changes):
+    return Architecture(num_modules=num_modules, **changes)
+
+
+def _cifar(modules_per_stage, **changes):
+    return Architecture(
+        stem="cifar",
+        stem_filters=16,
+        stage_filters=(64, 128, 256),
+        num_modules=(modules_per_stage,) * 3,
+        num_closing_units=1,
+        tail_filters=None,
+        num_tail_units=0,
+        **changes,
+    )
+
+
+_DEEPEST = {"num_pre_units": 2, "num_trunk_units": 4, "num_mask_units": 3}
+
+VARIANTS = {
+    "attention56": _imagenet((1, 1, 1)),
+    "attention92": _imagenet((1, 2, 3)),
+    "attention128": _imagenet((2, 3, 4)),
+    "attention164": _imagenet((3, 4, 5)),
+    "attention236": _imagenet((5, 6, 7)),
+    "attention452": _imagenet((5, 6, 7), **_DEEPEST),
+    "attentionnext56": _imagenet((1, 1, 1), unit="resnext"),
+    "attentionnext92": _imagenet((1, 2, 3), unit="resnext"),
+    "attentioninception56": _imagenet((1, 1, 1), unit="inception"),
+    "attentioninception92": _imagenet((1, 2, 3), unit="inception"),
+    "cifarattention56": _cifar(1),
+    "cifarattention92": _cifar(2),
+    "cifarattention128": _cifar(3),
+    "cifarattention164": _cifar(4),
+    "cifarattention236": _cifar(6),
+    "cifarattention452": _cifar(6, **_DEEPEST),
+}

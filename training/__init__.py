@@ -1,0 +1,1 @@
+"""Training of residual attention networks."""
