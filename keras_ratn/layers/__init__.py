@@ -29,6 +29,9 @@ from keras_ratn.layers.efficient_multi_head_self_attention import (
     PixelAttention as PixelAttention,
 )
 from keras_ratn.layers.external_attention import (
+    DoubleNormalization as DoubleNormalization,
+)
+from keras_ratn.layers.external_attention import (
     ExternalAttention as ExternalAttention,
 )
 from keras_ratn.layers.external_attention import (
@@ -54,6 +57,10 @@ from keras_ratn.layers.spatial_transformer import (
     SpatialTransformer as SpatialTransformer,
 )
 from keras_ratn.layers.squeeze_excite import SqueezeExcite as SqueezeExcite
+from keras_ratn.layers.token_embedding import ClassToken as ClassToken
+from keras_ratn.layers.token_embedding import (
+    SinusoidalPositions as SinusoidalPositions,
+)
 from keras_ratn.layers.trunk_units import InceptionUnit as InceptionUnit
 from keras_ratn.layers.trunk_units import ResidualUnit as ResidualUnit
 from keras_ratn.layers.trunk_units import ResNeXtUnit as ResNeXtUnit

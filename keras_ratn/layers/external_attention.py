@@ -21,6 +21,42 @@ def double_normalization(similarity, token_axis):
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
+class DoubleNormalization(keras.Layer):
+    """Turns similarities of tokens and memory slots into attention scores.
+
+    A softmax over the tokens, for each slot, then for each token a division
+    by its sum over the slots. Computed in float32 whatever the precision.
+
+    Reference:
+    - [Beyond Self-attention: External Attention using Two Linear Layers for
+        Visual Tasks (Guo et al., 2021)](https://arxiv.org/abs/2105.02358),
+        section 3.2
+
+    Args:
+        **kwargs: Base layer arguments (`name`, `dtype`, ...).
+
+    Input shape:
+        `(..., tokens, slots)`.
+
+    Output shape:
+        The same as the input's.
+
+    Example:
+
+    >>> x = keras.ops.zeros((1, 9, 4))
+    >>> scores = keras_ratn.layers.DoubleNormalization()(x)
+    >>> round(float(scores[0, 0, 0]), 4)
+    0.25
+    """
+
+    def call(self, inputs):
+        return double_normalization(inputs, token_axis=-2)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+
+@keras.saving.register_keras_serializable(package="keras_ratn")
 class ExternalAttention(_attention_layer.ScoredLayer):
     """Adds to a map what its positions find in two shared memories.
 

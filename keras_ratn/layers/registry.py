@@ -60,7 +60,7 @@ SHAPE_PRESERVING = tuple(
 )
 
 
-def get(name, **options):
+def get(name, /, **options):
     """A new attention layer by its short name.
 
     Args:

@@ -118,7 +118,7 @@ CASES = [
         "dual",
         {"classes": 3, "filters": 8},
         4 * (576 + 16) + (9 + 9 + 72 + 1) + 1 + 27,
-        4 * 16,
+        4 * 16 + 2,  # and the state of the dropout's random numbers
         (2, 9, 7, 3),
         flag="",
     ),

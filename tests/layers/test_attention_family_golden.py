@@ -16,6 +16,12 @@ import pytest
 from keras import ops
 
 from keras_ratn import layers
+from keras_ratn.models import eamlp
+from keras_ratn.models import rest
+from keras_ratn.models._ends import image_classifier
+from keras_ratn.models._graph import Graph
+from keras_ratn.models.residual_backbone import ResidualBackbone
+from keras_ratn.models.residual_backbone import ResidualBlock
 
 DEFAULT_FOLDER = (
     pathlib.Path(__file__).resolve().parents[3]
@@ -36,10 +42,11 @@ pytestmark = pytest.mark.skipif(
 class Case:
     """How one vector is compared.
 
-    `weights` maps the authors' path of a weight, without its last part, to
-    our layer: attributes and list indices joined by dots, after the name of
-    the layer where `build` returns a model. A value ending in `:name` gives
-    the weight's own name where it differs from the authors'.
+    `weights` maps the authors' path of a weight, without its last part or
+    whole, to our layer: attributes and list indices joined by dots, after the
+    name of the layer where `build` returns a model. A value ending in `:name`
+    gives the weight's own name where it differs from the authors', one ending
+    in `:name_` what comes before it.
     """
 
     build: typing.Callable
@@ -173,7 +180,6 @@ def emsa(num_heads, ratio, weights, mix_heads=True):
         weights,
         inputs=tokens_to_map,
         outputs=map_to_tokens,
-        # (1, 1, in, out), but ours multiplies a matrix by heads: the same.
     )
 
 
@@ -188,6 +194,196 @@ def se(weights, **options):
 def eca(kernel_size, **options):
     return Case(
         lambda: layers.EfficientChannelAttention(kernel_size, **options), ECA
+    )
+
+
+def model_of(shape, body):
+    """A model of what `body` does to maps of that shape."""
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, body(inputs))
+
+
+BOTTLENECK = {
+    "conv1": "block_1_conv",
+    "bn1": "block_1_bn",
+    "conv2": "block_2_conv",
+    "bn2": "block_2_bn",
+    "conv3": "block_3_conv",
+    "bn3": "block_3_bn",
+}
+PROJECTION = {
+    "downsample/0": "block_projection_conv",
+    "downsample/1": "block_projection_bn",
+}
+POOLED_PROJECTION = {
+    "downsample/1": "block_projection_conv",
+    "downsample/2": "block_projection_bn",
+}
+SC_BLOCK = {
+    "conv1_a": "block_a1_conv",
+    "bn1_a": "block_a1_bn",
+    "conv1_b": "block_b1_conv",
+    "bn1_b": "block_b1_bn",
+    "k1/0": "block_a2_conv",
+    "k1/1": "block_a2_bn",
+    **prefixed("scconv/", SCCONV, "block_b2."),
+    "conv3": "block_3_conv",
+    "bn3": "block_3_bn",
+}
+INVERTED_RESIDUAL = {
+    "conv/0/0": "expand_conv",
+    "conv/0/1": "expand_bn",
+    "conv/1/0": "depthwise",
+    "conv/1/1": "depthwise_bn",
+    "conv/2": "project_conv",
+    "conv/3": "project_bn",
+    "conv/4/conv": "attention",
+}
+
+
+def block(shape, width, weights, strides=1, **choices):
+    """One block of a residual network, with any attention in it."""
+    backbone = ResidualBackbone((1,), widths=(width,), **choices)
+    body = ResidualBlock(
+        backbone, Graph("channels_last"), 0, strides, 1, "block"
+    )
+    return Case(lambda: model_of(shape, body), weights)
+
+
+def sc_block(shape, weights, strides=2, **choices):
+    weights = {**SC_BLOCK, **weights}
+    return block(
+        shape, 16, weights, strides, block="self_calibrated", **choices
+    )
+
+
+def inverted_residual(x):
+    """MobileNetV2's block, with ECA after its projection."""
+    graph = Graph("channels_last")
+    y = graph.convolve_normalize(x, 144, 1, "expand")
+    y = keras.layers.ReLU(6)(y)
+    y = keras.layers.DepthwiseConv2D(
+        3, padding="same", use_bias=False, name="depthwise"
+    )(y)
+    y = keras.layers.ReLU(6)(graph.normalize(y, "depthwise"))
+    y = graph.convolve_normalize(y, 24, 1, "project")
+    y = layers.EfficientChannelAttention(3, name="attention")(y)
+    return keras.layers.Add()([x, y])
+
+
+def transformer_block(prefix, attention, name):
+    """Weights of a block of ResT or EAMLP."""
+    return {
+        f"{prefix}norm1": f"{name}_norm1",
+        **prefixed(f"{prefix}attn/", attention, f"{name}_attention."),
+        f"{prefix}norm2": f"{name}_norm2",
+        f"{prefix}mlp/fc1": f"{name}_mlp_fc1",
+        f"{prefix}mlp/fc2": f"{name}_mlp_fc2",
+    }
+
+
+def patch_embed(prefix, name):
+    return {
+        f"{prefix}conv": f"{name}_conv",
+        f"{prefix}norm": f"{name}_bn",
+        f"{prefix}pos/pa_conv": f"{name}_positions.conv",
+    }
+
+
+EMSA = {**EMSA_REDUCED, **EMSA_MIXED}
+REST_STEM = {
+    "conv1": "stem1_conv",
+    "norm1": "stem1_bn",
+    "conv2": "stem2_conv",
+    "norm2": "stem2_bn",
+    "conv3": "stem3_conv",
+    "pos/pa_conv": "stem_positions.conv",
+}
+REST_STEM_7X7 = {
+    "conv": "stem_conv",
+    "norm": "stem_bn",
+    "pos/pa_conv": "stem_positions.conv",
+}
+REST = {
+    **prefixed("stem/", REST_STEM),
+    **patch_embed("patch_embed_2/", "stage2_embed"),
+    **patch_embed("patch_embed_3/", "stage3_embed"),
+    **patch_embed("patch_embed_4/", "stage4_embed"),
+    **transformer_block("stage1/0/", EMSA, "stage1_block1"),
+    **transformer_block("stage2/0/", EMSA, "stage2_block1"),
+    **transformer_block("stage3/0/", EMSA, "stage3_block1"),
+    **transformer_block("stage3/1/", EMSA, "stage3_block2"),
+    **transformer_block("stage4/0/", EMSA, "stage4_block1"),
+    "norm": "final_norm",
+    "head": "predictions",
+}
+
+
+def token_block(prefix, name):
+    return {
+        f"{prefix}norm1": f"{name}_norm1",
+        f"{prefix}attn/q_linear": f"{name}_query",
+        f"{prefix}attn/linear_0": f"{name}_key_memory",
+        f"{prefix}attn/linear_1": f"{name}_value_memory",
+        f"{prefix}attn/proj": f"{name}_output",
+        f"{prefix}norm2": f"{name}_norm2",
+        f"{prefix}mlp/fc1": f"{name}_mlp_fc1",
+        f"{prefix}mlp/fc2": f"{name}_mlp_fc2",
+    }
+
+
+EAMLP = {
+    **token_block("tokens_to_token/attention1/", "token1"),
+    **token_block("tokens_to_token/attention2/", "token2"),
+    "tokens_to_token/project": "token_projection",
+    **transformer_block("blocks/0/", MULTI_HEAD_EXTERNAL, "block1"),
+    **transformer_block("blocks/1/", MULTI_HEAD_EXTERNAL, "block2"),
+    "norm": "final_norm",
+    "head": "predictions",
+    "cls_token": "class_token:token",
+    "pos_embed": "positions:table",
+}
+
+
+def unfolded(size):
+    """Rows of (channels, rows, columns) to ours, channels last."""
+
+    def reorder(value):
+        rest = value.shape[1:]
+        value = value.reshape(-1, size, size, *rest)
+        return np.moveaxis(value, 0, 2).reshape(-1, *rest)
+
+    return reorder
+
+
+UNFOLDED = {
+    "tokens_to_token/attention1/norm1/gamma": unfolded(7),
+    "tokens_to_token/attention1/norm1/beta": unfolded(7),
+    "tokens_to_token/attention1/attn/q_linear/kernel": unfolded(7),
+    "tokens_to_token/attention2/norm1/gamma": unfolded(3),
+    "tokens_to_token/attention2/norm1/beta": unfolded(3),
+    "tokens_to_token/attention2/attn/q_linear/kernel": unfolded(3),
+    "tokens_to_token/project/kernel": unfolded(3),
+}
+
+
+def network(architecture, shape):
+    """A whole network of toy widths, whose outputs are logits."""
+    return image_classifier(
+        architecture.features,
+        variant=None,
+        family="imagenet",
+        include_top=True,
+        weights=None,
+        input_tensor=None,
+        input_shape=shape,
+        pooling=None,
+        classes=10,
+        classifier_activation=None,
+        name="network",
+        include_preprocessing=False,
+        data_format="channels_last",
+        class_names=None,
     )
 
 
@@ -280,6 +476,130 @@ CASES = {
         inputs=lambda arrays: (arrays["input"], arrays["theta"]),
         output_names=("output_align_corners_false",),
     ),
+    "cbam_bottleneck_s2": block(
+        (16, 16, 32),
+        16,
+        {
+            **BOTTLENECK,
+            **PROJECTION,
+            **prefixed("cbam/", CBAM, "block_attention."),
+        },
+        strides=2,
+        attention="cbam",
+    ),
+    "eca_bottleneck_s2": block(
+        (16, 16, 32),
+        16,
+        {
+            **BOTTLENECK,
+            **PROJECTION,
+            **prefixed("eca/", ECA, "block_attention."),
+        },
+        strides=2,
+        attention="eca",
+        attention_options={"kernel_size": 5},
+    ),
+    "eca_basicblock": block(
+        (16, 16, 32),
+        32,
+        {
+            **BOTTLENECK,
+            **prefixed("eca/", ECA, "block_attention."),
+        },
+        block="basic",
+        attention="eca",
+    ),
+    "eca_inverted_residual": Case(
+        lambda: model_of((16, 16, 24), inverted_residual), INVERTED_RESIDUAL
+    ),
+    "se_resnet_bottleneck_s2": block(
+        (16, 16, 32),
+        16,
+        {
+            **BOTTLENECK,
+            **PROJECTION,
+            **prefixed("se_module/", SE, "block_attention."),
+        },
+        strides=2,
+        attention="se",
+        stride_first=True,
+    ),
+    "sc_bottleneck_s1": sc_block((14, 14, 64), {}, strides=1),
+    "sc_bottleneck_s2": sc_block((14, 14, 32), PROJECTION),
+    "sc_bottleneck_v1d_s2": sc_block(
+        (14, 14, 32), POOLED_PROJECTION, average_pooling=True
+    ),
+    "sc_bottleneck_v1d_s2_odd": sc_block(
+        (15, 13, 32), POOLED_PROJECTION, average_pooling=True
+    ),
+    "epsa_block_s2": block(
+        (10, 10, 32),
+        64,
+        {
+            **BOTTLENECK,
+            **PROJECTION,
+            **prefixed("conv2/", PSA, "block_attention."),
+        },
+        strides=2,
+        attention="psa",
+    ),
+    "rest_block_h2_sr4": Case(
+        lambda: model_of(
+            (8, 12, 32),
+            lambda x: rest.transformer_block(x, 2, 4, 4, 0.0, "block"),
+        ),
+        transformer_block("", EMSA, "block"),
+        inputs=tokens_to_map,
+        outputs=map_to_tokens,
+    ),
+    "rest_patch_embed": Case(
+        lambda: model_of(
+            (12, 16, 16),
+            lambda x: rest.patch_embedding(
+                Graph("channels_last"), x, 32, "embed"
+            ),
+        ),
+        patch_embed("pe/", "embed"),
+        outputs=map_to_tokens,
+    ),
+    "rest_basic_stem": Case(
+        lambda: model_of(
+            (32, 40, 3),
+            lambda x: rest.stem(Graph("channels_last"), x, 32, "convolutions"),
+        ),
+        REST_STEM,
+    ),
+    "rest_stem7x7": Case(
+        lambda: model_of(
+            (32, 40, 3),
+            lambda x: rest.stem(Graph("channels_last"), x, 32, "7x7"),
+        ),
+        REST_STEM_7X7,
+    ),
+    "rest_tiny_model": Case(
+        lambda: network(
+            rest.ResTArchitecture((16, 32, 64, 128), (1, 1, 2, 1)),
+            (64, 96, 3),
+        ),
+        REST,
+    ),
+    "eamlp_block": Case(
+        lambda: model_of(
+            (50, 64), lambda x: eamlp.external_block(x, 4, 2, 0.0, "block")
+        ),
+        transformer_block("", MULTI_HEAD_EXTERNAL, "block"),
+    ),
+    "eamlp_token_performer": Case(
+        lambda: model_of((64, 75), lambda x: eamlp.token_block(x, 16, "token")),
+        token_block("", "token"),
+    ),
+    "eamlp_tiny_model": Case(
+        lambda: network(
+            eamlp.EAMLPArchitecture(64, 2, 4, 2, token_width=16), (64, 64, 3)
+        ),
+        EAMLP,
+        reorder=UNFOLDED,
+    ),
 }
 
 
@@ -307,7 +627,8 @@ def assign_weights(root, arrays, case):
         if not key.startswith("w:"):
             continue
         path, _, leaf = key[2:].rpartition("/")
-        ours, _, own_name = case.weights[path].partition(":")
+        ours = case.weights.get(key[2:]) or case.weights[path]
+        ours, _, own_name = ours.partition(":")
         if own_name.endswith("_"):
             leaf = own_name + leaf
         elif own_name:
