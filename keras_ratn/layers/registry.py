@@ -60,6 +60,16 @@ SHAPE_PRESERVING = tuple(
 )
 
 
+def checked_attention(argument, name):
+    """Returns `name` if it is None or of a layer that keeps shapes."""
+    if name is not None and name not in SHAPE_PRESERVING:
+        raise ValueError(
+            f"`{argument}` must be None or one of {sorted(SHAPE_PRESERVING)}. "
+            f"Received: {argument}={name!r}"
+        )
+    return name
+
+
 def get(name, /, **options):
     """A new attention layer by its short name.
 
