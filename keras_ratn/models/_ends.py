@@ -63,7 +63,7 @@ def image_classifier(
             name="preprocessing",
         )(x)
     x = body(x, data_format)
-    x = _pool(x, "avg" if include_top else pooling, data_format)
+    x = pool(x, "avg" if include_top else pooling, data_format)
     if include_top:
         # Averaging and softmax need more than half precision.
         x = ClassificationHead(
@@ -81,14 +81,15 @@ def image_classifier(
     return model
 
 
-def _pool(x, pooling, data_format):
+def pool(x, pooling, data_format):
+    """Maps to vectors, in float32, unless `pooling` is None."""
     if pooling is None or len(x.shape) == 2:
         return x
-    pool = {
+    layer = {
         "avg": keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling2D,
     }[pooling]
-    return pool(
+    return layer(
         data_format=data_format, dtype="float32", name=f"{pooling}_pool"
     )(x)
 

@@ -7,11 +7,6 @@ Every function spells out its signature, so that `help`, editors and
 
 import fnmatch
 
-from keras_ratn.models import eamlp
-from keras_ratn.models import epsanet
-from keras_ratn.models import resnet
-from keras_ratn.models import rest
-from keras_ratn.models import scnet
 from keras_ratn.models.architecture import VARIANTS
 from keras_ratn.models.pretrained import CHECKPOINTS
 from keras_ratn.models.residual_attention_network import (
@@ -815,26 +810,6 @@ BUILDERS = {
         CifarAttention164,
         CifarAttention236,
         CifarAttention452,
-        # The attention family: other networks, on equal terms.
-        resnet.ResNet18,
-        resnet.ResNet34,
-        resnet.ResNet50,
-        resnet.ResNet101,
-        resnet.ResNet152,
-        scnet.SCNet50,
-        scnet.SCNet101,
-        epsanet.EPSANet50,
-        epsanet.EPSANet101,
-        rest.ResTLite,
-        rest.ResTSmall,
-        rest.ResTBase,
-        rest.ResTLarge,
-        eamlp.EAMLP7,
-        eamlp.EAMLP10,
-        eamlp.EAMLP12,
-        eamlp.EAMLP14,
-        eamlp.EAMLP19,
-        eamlp.EAMLP24,
     )
 }
 
