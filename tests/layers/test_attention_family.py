@@ -178,6 +178,30 @@ def test_multi_head_external_attention_keeps_the_contract():
     )
 
 
+def test_double_normalization_keeps_the_contract():
+    check_layer(
+        layers.DoubleNormalization,
+        {},
+        (2, 9, 8),
+        (2, 9, 8),
+        num_trainable=0,
+        dynamic_size=False,
+        data_formats=(None,),
+        training_step=False,
+    )
+
+
+def test_double_normalization_against_numpy():
+    x = random_images((2, 9, 4))
+    expected = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    expected = expected / (1e-9 + expected.sum(axis=2, keepdims=True))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(layers.DoubleNormalization()(x)),
+        expected,
+        rtol=1e-5,
+    )
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("case", [c for c in CASES if c.flag], ids=_id)
 def test_layer_returns_its_map(case, data_format):
