@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ratn.layers import _common
+from keras_ratn.layers import registry
 from keras_ratn.layers._rematerialization import rematerialize
 from keras_ratn.layers.mask_activation import MASK_ACTIVATIONS
 from keras_ratn.layers.soft_mask_branch import LocalConvolutionMask
@@ -57,6 +58,11 @@ class AttentionModule(keras.Layer):
         remat: Boolean. Whether training forgets the activations inside the
             module and computes them again for the backward pass: less memory
             for more time, the same gradients. Defaults to `False`.
+        unit_attention: `None` or the short name of an attention layer for the
+            units before, in and after the trunk (not those of the mask), see
+            `keras_ratn.layers.get`. Defaults to `None`.
+        unit_attention_options: Optional dictionary of options of that layer's
+            class. Defaults to `None`.
         **kwargs: Base layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
@@ -96,6 +102,8 @@ class AttentionModule(keras.Layer):
         interpolation="bilinear",
         data_format=None,
         remat=False,
+        unit_attention=None,
+        unit_attention_options=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -127,6 +135,10 @@ class AttentionModule(keras.Layer):
         )
         self.data_format = _common.standard_data_format(data_format)
         self.remat = bool(remat)
+        self.unit_attention = registry.checked_attention(
+            "unit_attention", unit_attention
+        )
+        self.unit_attention_options = dict(unit_attention_options or {})
 
     def build(self, input_shape):
         filters = self._output_filters(input_shape)
@@ -164,6 +176,8 @@ class AttentionModule(keras.Layer):
             unit = UNITS[self.unit](
                 self._output_filters(input_shape),
                 data_format=self.data_format,
+                attention=self.unit_attention,
+                attention_options=self.unit_attention_options,
                 dtype=self.dtype_policy,
                 name=f"{name}{index + 1}",
             )
@@ -249,4 +263,6 @@ class AttentionModule(keras.Layer):
             "interpolation": self.interpolation,
             "data_format": self.data_format,
             "remat": self.remat,
+            "unit_attention": self.unit_attention,
+            "unit_attention_options": self.unit_attention_options,
         }
