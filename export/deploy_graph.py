@@ -38,8 +38,8 @@ def deploy_graph(
       interleaved (DEPTHWISE_CONV_2D, RESHAPE, TRANSPOSE)
     * mask `"mixed"`: `Activation("sigmoid")` (LOGISTIC)
     * mask `"channel"`: `UnitNormalization` (MUL, SUM, RSQRT)
-    * mask `"spatial"`: `LayerNormalization` over the positions and a sigmoid
-      (MEAN, MUL, RSQRT, SUB, LOGISTIC)
+    * mask `"spatial"`: `GroupNormalization`, each channel by itself, and a
+      sigmoid (MEAN, SQUARED_DIFFERENCE, RSQRT, MUL, SUB, ADD, LOGISTIC)
 
     Args:
         model: A network of this package, or a functional model of the layers
@@ -328,8 +328,8 @@ class _Rewriter:
             return keras.layers.Activation("sigmoid", name=name)(x)
         if layer.mode == "channel":
             return keras.layers.UnitNormalization(axis=-1, name=name)(x)
-        x = keras.layers.LayerNormalization(
-            axis=(1, 2),
+        x = keras.layers.GroupNormalization(
+            groups=-1,  # each channel by itself
             epsilon=layer.EPSILON,
             center=False,
             scale=False,

@@ -3,10 +3,10 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from tiny_models import TINY
 from tiny_models import predict
 from tiny_models import random_pixels
 from tiny_models import randomize
+from tiny_models import TINY
 from tiny_models import tiny_model
 
 import keras_ratn
