@@ -1,1 +1,5 @@
 """Export of residual attention networks to phones and servers."""
+
+from .deploy_graph import deploy_graph as deploy_graph
+from .saved_model import to_saved_model as to_saved_model
+from .tflite import to_tflite as to_tflite

@@ -37,9 +37,9 @@ def deploy_graph(
     * `"transpose"`: `DepthwiseConv2D` to four maps a channel, which are
       interleaved (DEPTHWISE_CONV_2D, RESHAPE, TRANSPOSE)
     * mask `"mixed"`: `Activation("sigmoid")` (LOGISTIC)
-    * mask `"channel"`: `UnitNormalization` (MUL, SUM, RSQRT)
-    * mask `"spatial"`: `GroupNormalization`, each channel by itself, and a
-      sigmoid (MEAN, SQUARED_DIFFERENCE, RSQRT, MUL, SUB, ADD, LOGISTIC)
+    * masks `"channel"` and `"spatial"`: `MaskActivation` as it is, for which
+      Keras has no layer (MUL, SUM, MAXIMUM, RSQRT; MEAN, SUB, MUL, ADD, RSQRT,
+      LOGISTIC)
 
     Args:
         model: A network of this package, or a functional model of the layers
@@ -323,19 +323,10 @@ class _Rewriter:
     # === Mask activations ===
 
     def mask_activation(self, layer, x, **_):
-        name = self.name(layer.name)
         if layer.mode == "mixed":
+            name = self.name(layer.name)
             return keras.layers.Activation("sigmoid", name=name)(x)
-        if layer.mode == "channel":
-            return keras.layers.UnitNormalization(axis=-1, name=name)(x)
-        x = keras.layers.GroupNormalization(
-            groups=-1,  # each channel by itself
-            epsilon=layer.EPSILON,
-            center=False,
-            scale=False,
-            name=self.name(f"{layer.name}_normalization"),
-        )(x)
-        return keras.layers.Activation("sigmoid", name=name)(x)
+        return self.same(layer, x)
 
     # === Up-sampling ===
 

@@ -227,7 +227,9 @@ def _convert(model, quantize, images, input_type, output_type, batch_size):
             starts = range(0, max(last, 1), batch_size)
             # An array is repeated where it is smaller than one batch.
             batches = [
-                np.resize(images[i : i + batch_size], (batch_size, *images.shape[1:]))
+                np.resize(
+                    images[i : i + batch_size], (batch_size, *images.shape[1:])
+                )
                 for i in starts
             ]
             converter.representative_dataset = lambda: (

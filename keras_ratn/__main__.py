@@ -10,6 +10,10 @@ COMMANDS = {
         "training.demo",
         "train, evaluate and look at a small network on real images",
     ),
+    "export": (
+        "export.convert",
+        "write a model for phones (LiteRT) or servers (SavedModel)",
+    ),
 }
 
 

@@ -1,5 +1,7 @@
 """Networks small enough to export in a second or two."""
 
+import dataclasses
+
 import keras
 import numpy as np
 
@@ -14,6 +16,10 @@ TINY = keras_ratn.Architecture(
     num_closing_units=0,
     tail_filters=None,
     num_tail_units=0,
+)
+# One module, one pooling: converts in a few seconds.
+SMALLEST = dataclasses.replace(
+    TINY, stage_filters=(8,), num_modules=(1,), mask_depths=(1,)
 )
 
 
