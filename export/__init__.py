@@ -3,3 +3,4 @@
 from .deploy_graph import deploy_graph as deploy_graph
 from .saved_model import to_saved_model as to_saved_model
 from .tflite import to_tflite as to_tflite
+from .verify import verify as verify

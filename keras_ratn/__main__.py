@@ -14,6 +14,14 @@ COMMANDS = {
         "export.convert",
         "write a model for phones (LiteRT) or servers (SavedModel)",
     ),
+    "verify": (
+        "export.verify",
+        "compare a model with a file exported from it, on real images",
+    ),
+    "benchmark": (
+        "export.benchmark",
+        "measure size, latency, memory and operations of LiteRT files",
+    ),
 }
 
 
