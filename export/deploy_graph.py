@@ -8,9 +8,11 @@ from keras_ratn.layers import BilinearUpsampling2D
 from keras_ratn.layers import ClassificationHead
 
 from .opened_graph import channels_last_float32_copy
+from .opened_graph import consumers
 from .opened_graph import deep_recursion
 from .opened_graph import input_tensor
 from .opened_graph import open_up
+from .opened_graph import symbolic_tensors
 
 
 def deploy_graph(
@@ -70,7 +72,7 @@ def deploy_graph(
         flat = open_up(
             channels_last_float32_copy(model, inputs), _is_known, with_mask
         )
-        rewriter = _Rewriter(_count_uses(flat), depthwise_normalization)
+        rewriter = _Rewriter(consumers(flat), depthwise_normalization)
         return keras.models.clone_model(
             flat,
             clone_function=lambda layer: layer,
@@ -88,35 +90,6 @@ def _is_known(operation):
     )
 
 
-def _tensors(*args):
-    return [
-        x for x in keras.tree.flatten(args) if keras.utils.is_keras_tensor(x)
-    ]
-
-
-def _count_uses(model):
-    """How often each call's result is used, in the order of the calls."""
-    uses, call_of = [], {}
-
-    def call(layer, *args, **kwargs):
-        for tensor in _tensors(args):
-            if id(tensor) in call_of:
-                uses[call_of[id(tensor)]] += 1
-        outputs = layer(*args, **kwargs)
-        call_of[id(outputs)] = len(uses)
-        uses.append(0)
-        kept.append(outputs)
-        return outputs
-
-    kept = []  # so that no id is given twice
-    copy = keras.models.clone_model(
-        model, clone_function=lambda layer: layer, call_function=call
-    )
-    for tensor in copy.outputs:
-        uses[call_of[id(tensor)]] += 1
-    return uses
-
-
 def _array(value):
     return ops.convert_to_numpy(value).astype("float64")
 
@@ -124,8 +97,8 @@ def _array(value):
 class _Rewriter:
     """Emits one or more plain layers for each call of the opened graph."""
 
-    def __init__(self, uses, depthwise_normalization):
-        self.uses = uses
+    def __init__(self, consumers, depthwise_normalization):
+        self.uses = [len(layers) for layers in consumers]
         self.depthwise_normalization = depthwise_normalization
         self.number = 0
         # id of a tensor -> (layer, channel axis of its kernel): what a
@@ -140,7 +113,7 @@ class _Rewriter:
     def rewrite(self, layer, *args, **kwargs):
         if not _is_known(layer):
             raise ValueError(f"no rewrite of {layer.name}")
-        x = _tensors(args)
+        x = symbolic_tensors(args)
         tensor = x[0] if len(x) == 1 else x
         before = set(self.foldable)
         outputs = _REWRITES[_kind(layer)](self, layer, tensor, **kwargs)

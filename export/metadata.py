@@ -47,9 +47,16 @@ def class_names(model, labels=None):
 
 
 def takes_pixels(model):
-    """Whether the model scales pixels 0-255 itself."""
+    """Whether the model scales pixels 0-255 itself.
+
+    Its own networks keep the name of the layer that does so when they are
+    rewritten.
+    """
     scaling = (keras.layers.Normalization, keras.layers.Rescaling)
-    return any(isinstance(layer, scaling) for layer in model.layers[:2])
+    return any(
+        isinstance(layer, scaling) or layer.name == "preprocessing"
+        for layer in model.layers[:3]
+    )
 
 
 def normalization(model):

@@ -150,6 +150,44 @@ def open_up(model, is_elementary, with_mask=False):
     return model
 
 
+def symbolic_tensors(*args):
+    """The symbolic tensors among the arguments of a call."""
+    return [
+        x for x in keras.tree.flatten(args) if keras.utils.is_keras_tensor(x)
+    ]
+
+
+def consumers(model):
+    """Who uses the result of each call of a flat model.
+
+    Args:
+        model: Functional model of layers with one output each.
+
+    Returns:
+        List with an entry for each call, in the order in which `clone_model`
+        makes them: the list of layers that read its result, with `None` for
+        the model's own output.
+    """
+    found, call_of, kept = [], {}, []
+
+    def call(layer, *args, **kwargs):
+        for tensor in symbolic_tensors(args):
+            if id(tensor) in call_of:
+                found[call_of[id(tensor)]].append(layer)
+        outputs = layer(*args, **kwargs)
+        kept.append(outputs)  # so that no id is given twice
+        call_of[id(outputs)] = len(found)
+        found.append([])
+        return outputs
+
+    copy = keras.models.clone_model(
+        model, clone_function=lambda layer: layer, call_function=call
+    )
+    for tensor in copy.outputs:
+        found[call_of[id(tensor)]].append(None)
+    return found
+
+
 def _unsupported(layer):
     return ValueError(
         f"The layer {layer.name!r} of class {type(layer).__name__} cannot be "

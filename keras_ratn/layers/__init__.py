@@ -7,6 +7,16 @@ from keras_ratn.layers.classification_head import (
     ClassificationHead as ClassificationHead,
 )
 from keras_ratn.layers.mask_activation import MaskActivation as MaskActivation
+from keras_ratn.layers.quantization import FakeQuantization as FakeQuantization
+from keras_ratn.layers.quantization import (
+    QuantizationAwareConv2D as QuantizationAwareConv2D,
+)
+from keras_ratn.layers.quantization import (
+    QuantizationAwareDense as QuantizationAwareDense,
+)
+from keras_ratn.layers.quantization import (
+    QuantizationAwareDepthwiseConv2D as QuantizationAwareDepthwiseConv2D,
+)
 from keras_ratn.layers.soft_mask_branch import (
     LocalConvolutionMask as LocalConvolutionMask,
 )
