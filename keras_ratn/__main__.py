@@ -14,6 +14,10 @@ COMMANDS = {
         "export.convert",
         "write a model for phones (LiteRT) or servers (SavedModel)",
     ),
+    "quantize": (
+        "export.quantize",
+        "fine-tune a trained model for 8 bits, and compare the files",
+    ),
     "verify": (
         "export.verify",
         "compare a model with a file exported from it, on real images",
