@@ -88,7 +88,7 @@ def test_learns_through_the_rounding():
     model = keras.Sequential(
         [
             keras.Input((4, 4, 3)),
-            FakeQuantization(0.0, 1.0),
+            FakeQuantization(-1.0, 2.0),
             QuantizationAwareConv2D(4, 3),
             FakeQuantization(-4.0, 4.0),
             QuantizationAwareDepthwiseConv2D(2),
