@@ -207,7 +207,12 @@ class _Rewriter:
         if layer.activation in (None, keras.activations.linear):
             return x
         name = self.name(f"{layer.name}_activation")
-        return keras.layers.Activation(layer.activation, name=name)(x)
+        return self._activation(layer.activation, name)(x)
+
+    def _activation(self, function, name):
+        if function is keras.activations.relu:
+            return keras.layers.ReLU(name=name)
+        return keras.layers.Activation(function, name=name)
 
     def batch_normalization(self, layer, x, **_):
         channels = x.shape[-1]
@@ -274,6 +279,9 @@ class _Rewriter:
         config = layer.get_config()
         config.update(name=self.name(layer.name))
         return type(layer).from_config(config)(x)
+
+    def activation(self, layer, x, **_):
+        return self._activation(layer.activation, self.name(layer.name))(x)
 
     def nothing(self, layer, x, **_):
         return x
@@ -402,6 +410,7 @@ _REWRITES = {
     "BatchNormalization": _Rewriter.batch_normalization,
     "Normalization": _Rewriter.normalization,
     "Rescaling": _Rewriter.rescaling,
+    "Activation": _Rewriter.activation,
     "MaskActivation": _Rewriter.mask_activation,
     "BilinearUpsampling2D": _Rewriter.bilinear,
     "TransposedUpsampling2D": _Rewriter.transposed,
@@ -412,7 +421,6 @@ _REWRITES = {
     "Concatenate": _Rewriter.concatenate,
     **dict.fromkeys(
         (
-            "Activation",
             "AveragePooling2D",
             "Flatten",
             "GlobalAveragePooling2D",

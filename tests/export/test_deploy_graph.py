@@ -172,6 +172,25 @@ def test_folds_the_scaling_of_pixels_where_exact(padding, folds):
     assert difference(predict(model, images), predict(deployed, images)) < 1e-5
 
 
+def test_takes_functional_models_of_others():
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.ZeroPadding2D(1)(inputs)
+    x = keras.layers.Conv2D(8, 3, 2, activation="relu")(x)
+    y = keras.layers.DepthwiseConv2D(3, padding="same")(x)
+    y = keras.layers.BatchNormalization(scale=False)(y)
+    x = keras.layers.Add()([x, keras.layers.Activation("relu")(y)])
+    x = keras.layers.AveragePooling2D(2)(keras.layers.BatchNormalization()(x))
+    outputs = keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, outputs)
+    randomize(model)
+    deployed = deploy_graph(model)
+    kinds = [type(layer).__name__ for layer in deployed.layers]
+    assert "BatchNormalization" not in kinds
+    assert kinds.count("ReLU") == 2
+    images = random_pixels(2, 16) / 255
+    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+
+
 def test_can_keep_batch_normalizations():
     model = tiny_model(classifier_activation=None)
     deployed = deploy_graph(model, depthwise_normalization=False)
