@@ -10,6 +10,22 @@ COMMANDS = {
         "training.demo",
         "train, evaluate and look at a small network on real images",
     ),
+    "export": (
+        "export.convert",
+        "write a model for phones (LiteRT) or servers (SavedModel)",
+    ),
+    "quantize": (
+        "export.quantize",
+        "fine-tune a trained model for 8 bits, and compare the files",
+    ),
+    "verify": (
+        "export.verify",
+        "compare a model with a file exported from it, on real images",
+    ),
+    "benchmark": (
+        "export.benchmark",
+        "measure size, latency, memory and operations of LiteRT files",
+    ),
 }
 
 
