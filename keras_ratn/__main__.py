@@ -6,6 +6,7 @@ import sys
 # name -> (module, its summary in the help). A module starting with a dot is
 # inside keras_ratn; `training` and `export` may also stand beside it.
 COMMANDS = {
+    "train": ("training.train", "train a network, or resume its training"),
     "demo": (
         "training.demo",
         "train, evaluate and look at a small network on real images",
