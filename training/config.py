@@ -55,13 +55,12 @@ class AugmentationConfig:
     shift: float = 0.125
     """Largest shift, as a share of the size; what comes in is black. 0.125 of
     32 pixels is the usual "pad 4 and crop"."""
-    zoom: float = 0.0
-    """Largest enlargement of height and of width, each for itself: 0.5 keeps
-    down to half of either."""
+    min_area: float = 1.0
+    """Smallest share of the image's area that is shown, enlarged, at an aspect
+    ratio between 3:4 and 4:3; 1 for the whole image, 0.08 is usual on
+    ImageNet."""
     color: float = 0.0
     """Strength of random brightness, contrast, saturation and hue, 0 to 1."""
-    rand_augment: float = 0.0
-    """Strength of RandAugment's two operations an image, 0 to 1."""
     cutout: float = 0.0
     """Share of the images that get a random patch erased."""
     mixup: float = 0.0
@@ -200,9 +199,8 @@ _RANGES = {
     "data.max_corrupt_images": (lambda v: v >= 0, "at least 0"),
     "data.workers": (lambda v: v >= 1, "at least 1"),
     "augmentation.shift": (lambda v: 0 <= v < 1, "in [0, 1)"),
-    "augmentation.zoom": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "augmentation.min_area": (lambda v: 0 < v <= 1, "in (0, 1]"),
     "augmentation.color": (lambda v: 0 <= v <= 1, "in [0, 1]"),
-    "augmentation.rand_augment": (lambda v: 0 <= v <= 1, "in [0, 1]"),
     "augmentation.cutout": (lambda v: 0 <= v <= 1, "in [0, 1]"),
     "augmentation.mixup": (lambda v: v >= 0, "at least 0"),
     "optimizer.learning_rate": (lambda v: v > 0, "more than 0"),

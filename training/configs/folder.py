@@ -27,7 +27,7 @@ CONFIG = Experiment(
         image_size=96,
         validation_fraction=0.1,
     ),
-    augmentation=AugmentationConfig(shift=0.1, zoom=0.2),
+    augmentation=AugmentationConfig(shift=0.0, min_area=0.4),
     optimizer=OptimizerConfig(
         schedule="cosine",
         warmup_epochs=2,

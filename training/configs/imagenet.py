@@ -6,9 +6,8 @@
 The paper's single-crop errors: 21.76 % top-1, 5.9 % top-5 (56). Its recipe:
 530,000 steps, rate 0.1, a tenth of it after 200,000, 400,000 and 500,000.
 Batch size and weight decay are not stated there; 256 and 1e-4 are the usual
-ones. Scale and aspect are augmented by enlarging the 224-pixel image by up to
-half in each direction, an approximation of the paper's random crops of the
-full image that runs on the device.
+ones. The random crops of the scale and aspect augmentation are taken from the
+224-pixel centre on the device, not from the full image.
 
 TFDS has to have `imagenet2012` prepared: its archives are downloaded by hand
 (`ratn train` says where to put them). Plan for several GPUs and many days.
@@ -29,7 +28,7 @@ CONFIG = Experiment(
         location="imagenet2012",
         image_size=224,
     ),
-    augmentation=AugmentationConfig(shift=0.1, zoom=0.5, color=0.2),
+    augmentation=AugmentationConfig(shift=0.0, min_area=0.08, color=0.2),
     optimizer=OptimizerConfig(
         learning_rate_batch=256, step_at=(200 / 530, 400 / 530, 500 / 530)
     ),
