@@ -106,7 +106,8 @@ class RuntimeConfig:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Weights stay in float32."""
     jit_compile: bool | None = None
-    """Compile by XLA; None leaves it to Keras."""
+    """Compile by XLA; None leaves it to Keras, except on TensorFlow without a
+    GPU, which then does not."""
     steps_per_execution: int = 1
     """Training steps between two looks at Python."""
     accumulation: int = 1

@@ -26,6 +26,9 @@ class TrainingModel(keras.Model):
         self.image_layers = image_layers(augmentation, seed)
         self.mixing_layers = mixing_layers(augmentation, seed)
 
+    def build(self, input_shape):
+        """Nothing to do: the network comes built."""
+
     def call(self, inputs, training=False):
         images = ops.cast(inputs["images"], "float32")
         targets = ops.one_hot(inputs["labels"], self.network.output_shape[-1])
@@ -55,7 +58,6 @@ class TrainingModel(keras.Model):
 def compile_model(model, optimizer, config):
     """Compiles a `TrainingModel` as its `Experiment` says."""
     runtime = config.runtime
-    jit_compile = runtime.jit_compile
     model.compile(
         optimizer,
         # The mean over the weighted images, not over the places in a batch.
@@ -66,7 +68,17 @@ def compile_model(model, optimizer, config):
         weighted_metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         ],
-        jit_compile="auto" if jit_compile is None else jit_compile,
+        jit_compile=_jit_compile(runtime),
         steps_per_execution=runtime.steps_per_execution,
     )
     optimizer.build(model.trainable_variables)
+
+
+def _jit_compile(runtime):
+    if runtime.jit_compile is not None:
+        return runtime.jit_compile
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    if on_tensorflow and not keras.distribution.list_devices("gpu"):
+        # There, XLA doubles the time to the first step and saves none after.
+        return False
+    return "auto"

@@ -20,7 +20,11 @@ _SMALL = Architecture(
 )
 
 ARCHITECTURES = {
-    # 32 layers deep: for smoke tests.
+    # The least that has an Attention Module: for smoke tests.
+    "smallest": dataclasses.replace(
+        _SMALL, stage_filters=(8, 16), num_modules=(0, 1), mask_depths=(1, 1)
+    ),
+    # Two stages, a quarter of CIFAR's width: for analyses on a laptop.
     "tiny": _SMALL,
     # The ImageNet skeleton at a quarter of its width, for a few thousand
     # images of about 100 pixels.
@@ -43,7 +47,7 @@ ARCHITECTURES = {
         num_tail_units=0,
     ),
 }
-# The same width, with more modules: for the analyses on a laptop.
+# More modules of that width.
 for _modules in (2, 3, 4):
     ARCHITECTURES[f"tiny{_modules}"] = dataclasses.replace(
         _SMALL, num_modules=(_modules, _modules)

@@ -5,6 +5,7 @@ import json
 import sys
 import textwrap
 import time
+from typing import Annotated
 
 import keras
 import tyro
@@ -36,7 +37,7 @@ from .sources import load_source
 class Arguments:
     """What the command line takes beside the experiment."""
 
-    experiment: tyro.conf.OmitArgPrefixes[Experiment]
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     run_dir: str | None = None
     """Folder of the run; the same command resumes it. Defaults to
     runs/CONFIG."""
@@ -154,6 +155,7 @@ def fit(model, config, source, devices, record, first_epoch, started=None):
         epochs=config.epochs,
         initial_epoch=first_epoch,
         steps_per_epoch=num_steps(source.train, config.batch_size),
+        shuffle=False,  # the batches come in their order
         validation_data=validation,
         callbacks=[*listeners, record],
         # A bar on a terminal, a line for each epoch in a file.

@@ -11,8 +11,8 @@ from ..config import Experiment
 from ..config import OptimizerConfig
 
 CONFIG = Experiment(
-    model="tiny",
-    epochs=4,
+    model="smallest",
+    epochs=6,
     batch_size=64,
     data=DataConfig(source="digits", validation_fraction=0.1),
     # A mirrored digit is not a digit.
