@@ -212,6 +212,11 @@ def _tfds(config):
             "--data.tfds-directory at it."
         ) from error
     names = builder.info.features["label"].names
+    if "train" not in builder.info.splits:
+        raise RunError(
+            f"TFDS's {name!r} must have a split `train`. Received: "
+            f"{', '.join(builder.info.splits)}"
+        )
     splits = {}
     for part in ("train", "validation", "test"):
         splits[part] = None
