@@ -7,6 +7,7 @@ classes in it are registered.
 from keras_ratn import layers as layers
 from keras_ratn import models as models
 from keras_ratn._version import __version__ as __version__
+from keras_ratn.features import feature_pyramid as feature_pyramid
 from keras_ratn.models import Architecture as Architecture
 from keras_ratn.models import Attention56 as Attention56
 from keras_ratn.models import Attention92 as Attention92
@@ -29,3 +30,13 @@ from keras_ratn.models import (
     ResidualAttentionNetwork as ResidualAttentionNetwork,
 )
 from keras_ratn.models import VARIANTS as VARIANTS
+from keras_ratn.models.pretrained import load_weights as load_weights
+from keras_ratn.preprocessing import class_names as class_names
+from keras_ratn.preprocessing import decode_predictions as decode_predictions
+from keras_ratn.preprocessing import preprocess_input as preprocess_input
+from keras_ratn.profiling import count_macs as count_macs
+from keras_ratn.profiling import describe as describe
+from keras_ratn.visualization import attention_masks as attention_masks
+from keras_ratn.visualization import overlay_masks as overlay_masks
+from keras_ratn.visualization import plot_attention as plot_attention
+from keras_ratn.visualization import response_profile as response_profile

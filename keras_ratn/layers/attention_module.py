@@ -197,20 +197,28 @@ class AttentionModule(keras.Layer):
         return (outputs, mask) if return_attention_mask else outputs
 
     def _forward(self, inputs, training):
+        trunk, mask = self.branches(inputs, training=training)
+        x = self.combine(trunk, mask)
+        for unit in self.post_units:
+            x = unit(x, training=training)
+        return x, mask
+
+    def branches(self, inputs, training=None):
+        """The pair *T(x)*, *M(x)*: features and mask before they meet."""
         x = inputs
         for unit in self.pre_units:
             x = unit(x, training=training)
         mask = self.soft_mask(x, training=training)
         for unit in self.trunk_units:
             x = unit(x, training=training)
-        weighted = ops.multiply(mask, x)
-        if self.attention_learning == "residual":
-            x = ops.add(weighted, x)
-        else:
-            x = weighted
-        for unit in self.post_units:
-            x = unit(x, training=training)
         return x, mask
+
+    def combine(self, trunk, mask):
+        """What the mask makes of the features, by `attention_learning`."""
+        weighted = ops.multiply(mask, trunk)
+        if self.attention_learning == "residual":
+            return ops.add(weighted, trunk)
+        return weighted
 
     def compute_output_shape(self, input_shape):
         return _common.with_channels(

@@ -309,8 +309,9 @@ class InceptionUnit(_Unit):
 
     Args:
         filters: Integer. Output channels.
-        strides: Integer. Stride of the last convolution of each branch and of
-            the shortcut. Defaults to `1`.
+        strides: Integer. Stride of the first 3x3 convolution of each branch
+            (the 1x1 where there is none) and of the shortcut. Defaults to
+            `1`.
         data_format: String, `"channels_last"` or `"channels_first"`. Defaults
             to Keras's global setting.
         **kwargs: Base layer arguments (`name`, `dtype`, ...).
@@ -359,13 +360,18 @@ class InceptionUnit(_Unit):
             )
             self.projection.build(input_shape)
 
+    @staticmethod
+    def _strided_depth(kernels):
+        """A branch shrinks its map at its first 3x3 convolution, if any."""
+        return min(2, len(kernels))
+
     def _build_branch(self, index, shape):
         kernels = self.BRANCH_KERNELS[index]
         width = max(1, self.filters * self.BRANCH_WIDTHS[index] // 64)
         for depth, kernel_size in enumerate(kernels, start=1):
             name = f"branch{index + 1}_{depth}"
-            last = depth == len(kernels)
-            strides = self.strides if last else 1
+            strided = depth == self._strided_depth(kernels)
+            strides = self.strides if strided else 1
             layers = [
                 self._convolution(width, kernel_size, f"{name}_conv", strides)
             ]
@@ -391,7 +397,8 @@ class InceptionUnit(_Unit):
             x = next(convolutions)(activated)
             for depth in range(2, len(kernels) + 1):
                 x = ops.relu(next(bns)(x, training=training))
-                if depth == len(kernels) and self.padding is not None:
+                strided = depth == self._strided_depth(kernels)
+                if strided and self.padding is not None:
                     x = self.padding(x)
                 x = next(convolutions)(x)
             branches.append(x)

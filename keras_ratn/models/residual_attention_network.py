@@ -9,8 +9,9 @@ from keras_ratn.layers.attention_module import AttentionModule
 from keras_ratn.layers.classification_head import ClassificationHead
 from keras_ratn.layers.trunk_units import UNITS
 from keras_ratn.models.architecture import Architecture
-from keras_ratn.models.pretrained import check_weights_argument
-from keras_ratn.models.pretrained import load_pretrained_weights
+from keras_ratn.models.architecture import VARIANTS
+from keras_ratn.models.pretrained import load_weights
+from keras_ratn.models.pretrained import resolve_weights
 from keras_ratn.preprocessing import preprocessing_layer
 
 MIN_SIZE = 32
@@ -106,14 +107,16 @@ def ResidualAttentionNetwork(
     )
     data_format = _common.standard_data_format(data_format)
     name = name or "residual_attention_network"
-    checkpoint = check_weights_argument(
-        weights, name, include_top=include_top, classes=classes
+    weights = resolve_weights(
+        weights, _variant(architecture), include_top, classes
     )
+    if weights is not None and class_names is None and include_top:
+        class_names = weights.class_names
     if classes is None:
         classes = architecture.family.classes
     _common.positive_integer("classes", classes)
     if not include_top:
-        _common.one_of("pooling", pooling, {None: 0, "avg": 1, "max": 2})
+        _common.one_of("pooling", pooling, (None, "avg", "max"))
 
     inputs = _inputs(architecture, input_tensor, input_shape, data_format)
     x = inputs
@@ -150,9 +153,17 @@ def ResidualAttentionNetwork(
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
     model = keras.Model(inputs, x, name=name)
-    if checkpoint is not None:
-        load_pretrained_weights(model, checkpoint)
+    if weights is not None:
+        load_weights(model, weights.fetch())
     return model
+
+
+def _variant(architecture):
+    """The name in the table of exactly these numbers and choices, if any."""
+    for name, known in VARIANTS.items():
+        if known == architecture:
+            return name
+    return None
 
 
 def _with_options(architecture, **options):
