@@ -7,6 +7,8 @@ import sys
 # inside keras_ratn; `training` and `export` may also stand beside it.
 COMMANDS = {
     "train": ("training.train", "train a network, or resume its training"),
+    "evaluate": ("training.evaluate", "measure a model file on a data set"),
+    "compare": ("training.compare", "a table and a plot of several runs"),
     "demo": (
         "training.demo",
         "train, evaluate and look at a small network on real images",

@@ -26,13 +26,13 @@ ARCHITECTURES = {
     ),
     # Two stages, a quarter of CIFAR's width: for analyses on a laptop.
     "tiny": _SMALL,
-    # The ImageNet skeleton at a quarter of its width, for a few thousand
+    # The ImageNet skeleton at an eighth of its width, for a few thousand
     # images of about 100 pixels.
     "narrow": Architecture(
         stem="imagenet",
-        stem_filters=32,
-        stage_filters=(64, 128, 256),
-        tail_filters=512,
+        stem_filters=16,
+        stage_filters=(32, 64, 128),
+        tail_filters=256,
         num_tail_units=1,
     ),
     # The paper's baseline: a pre-activation ResNet, 18 units to a stage.

@@ -22,6 +22,7 @@ from .data import training_batches
 from .errors import RunError
 from .model import compile_model
 from .model import TrainingModel
+from .model_card import write_model_card
 from .networks import build_network
 from .optimization import build_optimizer
 from .optimization import learning_rate
@@ -189,6 +190,7 @@ def finish(model, config, source, devices, record, save):
         publish_text(
             folder / "results.json", json.dumps(results, indent=2) + "\n"
         )
+        write_model_card(folder, config, results, source.class_names)
         print(f"run folder: {folder}")
     return results
 

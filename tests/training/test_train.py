@@ -46,6 +46,11 @@ def test_a_run_leaves_its_record(tmp_path):
     network = keras.saving.load_model(tmp_path / "last.keras")
     names = network.get_layer("predictions").class_names
     assert names == [str(digit) for digit in range(10)]
+    card = (tmp_path / "README.md").read_text()
+    assert f"| test accuracy | {results['test']['accuracy']:.2%} |" in card
+    assert "probability for each of\n10 classes: 0, 1, 2" in card
+    record = json.loads((tmp_path / "model.json").read_text())
+    assert record["classes"] == names and record["test"] == results["test"]
     # A finished run is not trained again.
     before = (tmp_path / "checkpoint.npz").stat().st_mtime_ns
     again = train.run(config, tmp_path)
