@@ -208,9 +208,10 @@ def training_batches(
 class EvaluationBatches(keras.utils.PyDataset):
     """All images of a split in order, in batches of one size.
 
-    The last batch is filled up with copies of weight 0, and so are the places
-    of unreadable images: one compiled graph serves all batches, and the
-    weighted metrics count each readable image once.
+    The last batch is filled up with copies of weight 0, and unreadable images
+    have weight 0 too: one compiled graph serves all batches. The others weigh
+    a little more than 1, so that the mean over all places, whatever devices
+    share them, is the mean over the images.
 
     Args:
         split: `Split`.
@@ -235,5 +236,6 @@ class EvaluationBatches(keras.utils.PyDataset):
         numbers = np.minimum(positions, len(self.split) - 1)
         images, readable = self.split.read(numbers)
         labels = self.split.labels[numbers]
-        weights = (weights & readable).astype("float32")
+        places = len(self) * self.batch_size
+        weights = (weights & readable) * np.float32(places / len(self.split))
         return {"images": images, "labels": labels}, labels, weights

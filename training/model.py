@@ -60,10 +60,8 @@ def compile_model(model, optimizer, config):
     runtime = config.runtime
     model.compile(
         optimizer,
-        # The mean over the weighted images, not over the places in a batch.
         loss=keras.losses.CategoricalCrossentropy(
-            label_smoothing=config.label_smoothing,
-            reduction="mean_with_sample_weight",
+            label_smoothing=config.label_smoothing
         ),
         weighted_metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="accuracy")

@@ -64,12 +64,14 @@ def test_processes_share_each_batch():
 def test_evaluation_counts_each_image_once():
     batches = EvaluationBatches(numbered_split(10), 4)
     assert len(batches) == 3
-    counted = []
+    counted, total = [], 0
     for index in range(3):
         inputs, labels, weights = batches[index]
         assert inputs["images"].shape == (4, 2, 2, 1)
-        counted += list(labels[weights == 1])
+        counted += list(labels[weights > 0])
+        total += weights.sum()
     assert counted == list(range(10))
+    assert total == pytest.approx(12)  # places
 
 
 def with_unreadable(count, bad):

@@ -15,7 +15,13 @@ from runs import smallest
 
 from training import callbacks
 from training import train
+from training.data import EvaluationBatches
 from training.errors import RunError
+from training.model import compile_model
+from training.model import TrainingModel
+from training.networks import build_network
+from training.optimization import build_optimizer
+from training.sources import load_source
 
 
 def assert_same_arrays(actual, expected):
@@ -204,14 +210,32 @@ def test_a_message_not_a_traceback(tmp_path, capsys):
     assert "`batch_size` must be at least 1" in capsys.readouterr().err
 
 
+def test_validation_loss_is_the_mean_over_the_images():
+    """Although its last batch is filled up."""
+    config = smallest(label_smoothing=0.1)
+    source = load_source(config.data, 1)
+    network = build_network(config, source.class_names)
+    model = TrainingModel(network, config.augmentation, 1)
+    compile_model(model, build_optimizer(config, 4), config)
+    split = source.test.subset(np.arange(11))
+    logs = model.evaluate(
+        EvaluationBatches(split, 8), return_dict=True, verbose=0
+    )
+    images, _ = split.read(np.arange(11))
+    scores = network.predict(images.astype("f4"), verbose=0)
+    targets = 0.9 * np.eye(10)[split.labels] + 0.01
+    expected = -np.mean(np.sum(targets * np.log(scores), axis=1))
+    assert logs["loss"] == pytest.approx(expected, rel=1e-4)
+    right = scores.argmax(axis=1) == split.labels
+    assert logs["accuracy"] == pytest.approx(right.mean())
+
+
 def test_averages_are_evaluated_and_put_back():
-    config = smallest()
     keras.utils.set_random_seed(0)
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     model.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5))
     model.optimizer.build(model.trainable_variables)
-    del config
     kernel = model.trainable_variables[0]
     start = keras.ops.convert_to_numpy(kernel).copy()
     with callbacks.averaged_weights(model):
