@@ -23,6 +23,9 @@ class DataConfig:
     """The TFDS name, the folder, or the .npz file."""
     tfds_directory: str | None = None
     """Where TFDS keeps its prepared data sets; its own default if None."""
+    test_split: str = "test"
+    """TFDS's name of the test images: `validation` for ImageNet, whose test
+    labels are secret."""
     image_size: int = 32
     """Height and width the images are brought to (shorter side, then centre
     crop)."""

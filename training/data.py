@@ -187,8 +187,12 @@ def training_batches(
     split, batch_size, seed, epochs, first_epoch=0, shard=None
 ):
     """What `fit` takes: `tf.data` on TensorFlow, else a generator."""
-    arguments = (split, batch_size, seed, epochs, first_epoch, shard)
     num_steps(split, batch_size)
+    if not isinstance(split, Split):  # a `streams.Stream`
+        return split.training_batches(
+            batch_size, seed, epochs, first_epoch, shard
+        )
+    arguments = (split, batch_size, seed, epochs, first_epoch, shard)
     if keras.backend.backend() != "tensorflow":
         return training_arrays(*arguments)
     import tensorflow as tf
@@ -239,3 +243,10 @@ class EvaluationBatches(keras.utils.PyDataset):
         places = len(self) * self.batch_size
         weights = (weights & readable) * np.float32(places / len(self.split))
         return {"images": images, "labels": labels}, labels, weights
+
+
+def evaluation_batches(split, batch_size, shard=None):
+    """What `evaluate` takes: see `EvaluationBatches`."""
+    if not isinstance(split, Split):
+        return split.evaluation_batches(batch_size, shard)
+    return EvaluationBatches(split, batch_size, shard)

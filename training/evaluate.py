@@ -13,6 +13,7 @@ import tyro
 from .checkpoint import publish_text
 from .checkpoint import published
 from .config import DataConfig
+from .data import Split
 from .errors import RunError
 from .metrics import calibration_bins
 from .metrics import report
@@ -76,6 +77,11 @@ def evaluate(arguments):
     if split is None:
         raise RunError(
             f"The data have no {arguments.part} images. Choose another --part."
+        )
+    if not isinstance(split, Split):
+        raise RunError(
+            f"{arguments.data.location} does not fit into memory; `ratn "
+            "evaluate` takes a folder of its images instead."
         )
     predict = load_predictor(arguments, source)
     scores, labels = predictions(predict, split, arguments.batch_size)

@@ -37,10 +37,10 @@ def _text(card, config, results):
         best = max(row["val_accuracy"] for row in results["history"])
         rows += [("best validation accuracy", f"{best:.2%}")]
     if card["test"]:
-        rows += [
-            ("test accuracy", f"{card['test']['accuracy']:.2%}"),
-            ("most frequent class alone", f"{card['majority_class']:.2%}"),
-        ]
+        rows += [("test accuracy", f"{card['test']['accuracy']:.2%}")]
+    if card["majority_class"]:
+        share = f"{card['majority_class']:.2%}"
+        rows += [("most frequent class alone", share)]
     rows += [("images per second", f"{last['images_per_second']:.0f}")]
     versions = card["environment"]["versions"]
     stated = ", ".join(f"{name} {value}" for name, value in versions.items())

@@ -13,6 +13,9 @@ from .data import noisy_labels
 from .data import Source
 from .data import Split
 from .errors import RunError
+from .streams import check_stream
+from .streams import MEMORY_LIMIT
+from .streams import Stream
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
 
@@ -34,6 +37,8 @@ def load_source(config, seed):
         train = dataclasses.replace(
             train, labels=read_labels(config.label_file, source)
         )
+    if isinstance(train, Stream):
+        return source
     test = source.test
     if test is None:
         train, test = hold_out(train, config.test_fraction, seed)
@@ -217,17 +222,22 @@ def _tfds(config):
             f"TFDS's {name!r} must have a split `train`. Received: "
             f"{', '.join(builder.info.splits)}"
         )
-    splits = {}
-    for part in ("train", "validation", "test"):
-        splits[part] = None
+    splits = {"train": "train", "validation": "validation", "test": "test"}
+    if config.test_split != "test":
+        splits |= {"test": config.test_split, "validation": None}
+    for role, part in splits.items():
+        splits[role] = None
         if part in builder.info.splits:
-            splits[part] = _tfds_split(tfds, builder, part, config)
+            splits[role] = _tfds_split(tfds, builder, part, config)
     channels = builder.info.features["image"].shape[-1]
     return Source(list(names), **splits, channels=channels)
 
 
 def _tfds_split(tfds, builder, part, config):
-    """A split in memory, in the data set's original order where it says so."""
+    """A split in memory if it fits, in its original order where it says so."""
+    if builder.info.splits[part].num_bytes > MEMORY_LIMIT:
+        check_stream(config)
+        return Stream(builder.info, part, config.image_size)
     dataset = builder.as_dataset(split=part, shuffle_files=False)
     images, labels, names = [], [], []
     size = config.image_size

@@ -8,6 +8,7 @@ import time
 from typing import Annotated
 
 import keras
+import numpy as np
 import tyro
 
 from . import callbacks
@@ -16,7 +17,7 @@ from .checkpoint import load_checkpoint
 from .checkpoint import publish_text
 from .checkpoint import published
 from .config import Experiment
-from .data import EvaluationBatches
+from .data import evaluation_batches
 from .data import num_steps
 from .data import training_batches
 from .errors import RunError
@@ -137,7 +138,7 @@ def fit(model, config, source, devices, record, first_epoch, started=None):
     arguments = {"shard": devices.shard}
     validation = None
     if source.validation is not None:
-        validation = EvaluationBatches(
+        validation = evaluation_batches(
             source.validation, config.batch_size, **arguments
         )
     listeners = [callbacks.StopAtNaN()]
@@ -173,18 +174,13 @@ def finish(model, config, source, devices, record, save):
             save(folder / "last.keras")
         callbacks.plot_curves(record.history, folder / "curves.png")
     if source.test is not None:
-        test = EvaluationBatches(source.test, config.batch_size, devices.shard)
+        test = evaluation_batches(source.test, config.batch_size, devices.shard)
         scores = model.evaluate(test, verbose=0, return_dict=True)
         results["test"] = {key: float(v) for key, v in scores.items()}
-        counts = [
-            int((source.test.labels == c).sum())
-            for c in range(len(source.class_names))
-        ]
-        results["majority_class"] = max(counts) / len(source.test)
-        print(
-            f"test accuracy {scores['accuracy']:.2%} "
-            f"(always the most frequent class: {results['majority_class']:.2%})"
-        )
+        results["majority_class"] = majority_class(source.test)
+        print(f"test accuracy {scores['accuracy']:.2%}")
+        if results["majority_class"]:
+            print(f"most frequent class {results['majority_class']:.2%}")
     results["environment"] = environment()
     if devices.writes:
         publish_text(
@@ -193,6 +189,14 @@ def finish(model, config, source, devices, record, save):
         write_model_card(folder, config, results, source.class_names)
         print(f"run folder: {folder}")
     return results
+
+
+def majority_class(split):
+    """Accuracy of always saying the most frequent class, if it is known."""
+    labels = getattr(split, "labels", None)
+    if labels is None:
+        return None
+    return float(np.bincount(labels).max() / len(labels))
 
 
 def plan(config, source, network, steps, devices):

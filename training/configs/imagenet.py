@@ -26,6 +26,7 @@ CONFIG = Experiment(
     data=DataConfig(
         source="tfds",
         location="imagenet2012",
+        test_split="validation",
         image_size=224,
     ),
     augmentation=AugmentationConfig(shift=0.0, min_area=0.08, color=0.2),
