@@ -8,6 +8,7 @@ import sys
 COMMANDS = {
     "train": ("training.train", "train a network, or resume its training"),
     "evaluate": ("training.evaluate", "measure a model file on a data set"),
+    "reproduce": ("training.reproduce", "run the cells of a paper's table"),
     "compare": ("training.compare", "a table and a plot of several runs"),
     "demo": (
         "training.demo",

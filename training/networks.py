@@ -47,7 +47,10 @@ ARCHITECTURES = {
         num_tail_units=0,
     ),
 }
-# More modules of that width.
+# A baseline of that width, and more modules.
+ARCHITECTURES["tiny_resnet"] = dataclasses.replace(
+    _SMALL, num_modules=(0, 0), num_closing_units=4
+)
 for _modules in (2, 3, 4):
     ARCHITECTURES[f"tiny{_modules}"] = dataclasses.replace(
         _SMALL, num_modules=(_modules, _modules)
