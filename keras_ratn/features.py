@@ -1,7 +1,6 @@
 """Feature maps of a network at several sizes, for detection and the like."""
 
 
-
 def feature_pyramid(model):
     """Finds the last features of each size in a network.
 

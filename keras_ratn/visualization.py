@@ -137,7 +137,7 @@ def plot_attention(model, images, modules=None, path=None):
     rows = [(i, name) for i in range(len(pictures)) for name in modules]
     figure = figure_class(figsize=(8, 2 * len(rows) + 0.3))
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
-    for row, (index, name) in zip(axes, rows):
+    for row_index, (row, (index, name)) in enumerate(zip(axes, rows)):
         before, mask, after = (
             np.abs(maps[f"{name}/{view}"][index]).mean(axis=-1)
             for view in ("before", "mask", "after")
@@ -147,9 +147,9 @@ def plot_attention(model, images, modules=None, path=None):
             axis.imshow(cell, cmap="gray" if column == "image" else "viridis")
             axis.set_xticks([])
             axis.set_yticks([])
-            if row is axes[0]:
+            if row_index == 0:
                 axis.set_title(column)
-        row[0].set_ylabel(name.removeprefix("stage"), fontsize=7)
+        row[0].set_ylabel(name.replace("_", "\n"), fontsize=8)
     figure.tight_layout()
     if path is not None:
         figure.savefig(path, dpi=120)
