@@ -51,12 +51,13 @@ def ours():
 
 def theirs(channels_last):
     """The same two functions for PyTorch."""
-    from pytorchcv.model_provider import get_model
+    # Not `model_provider`: it needs torchvision for other networks.
+    from pytorchcv.models.resattnet import resattnet56
 
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    model = get_model("resattnet56", pretrained=False)
+    model = resattnet56()
     model = model.to(memory_format=layout)
     images = torch.randn(BATCH, 3, SIZE, SIZE).to(memory_format=layout)
     labels = torch.randint(0, CLASSES, (BATCH,))
