@@ -15,6 +15,7 @@ from .model import compile_model
 from .model import TrainingModel
 from .networks import build_network
 from .optimization import build_optimizer
+from .runtime import device_names
 from .runtime import Devices
 from .runtime import prepare_keras
 from .sources import load_source
@@ -65,7 +66,7 @@ def measure(config, options):
     source = load_source(config.data, config.seed)
     print(
         f"{platform.machine()}, {keras.backend.backend()} "
-        f"{', '.join(keras.distribution.list_devices())}, batches of "
+        f"{', '.join(device_names())}, batches of "
         f"{config.batch_size}"
     )
     found = {"pipeline": pipeline_speed(source, config, options.steps)}

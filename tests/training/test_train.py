@@ -14,6 +14,7 @@ from training_runs import checkpoint_arrays
 from training_runs import smallest
 
 from training import callbacks
+from training import runtime
 from training import train
 from training.data import EvaluationBatches
 from training.errors import RunError
@@ -178,6 +179,13 @@ def test_a_run_stops_at_nan_and_keeps_the_last_good_model(tmp_path):
     assert not (tmp_path / "last.keras").exists()
     for array in (tmp_path).glob("checkpoint.npz"):
         assert np.all(np.isfinite(np.load(array)["variable_00000"]))
+
+
+def test_the_environment_names_versions_and_devices():
+    found = runtime.environment()
+    assert found["versions"]["keras"] == keras.__version__
+    assert found["backend"] in found["versions"]
+    assert found["devices"]
 
 
 def test_options_are_strict_and_a_dry_run_trains_nothing(tmp_path, capsys):
