@@ -180,7 +180,8 @@ def finish(model, config, source, devices, record, save):
         callbacks.plot_curves(record.history, folder / "curves.png")
     if source.test is not None:
         test = evaluation_batches(source.test, config.batch_size, devices.shard)
-        scores = model.evaluate(test, verbose=0, return_dict=True)
+        with callbacks.averaged_weights(model):
+            scores = model.evaluate(test, verbose=0, return_dict=True)
         results["test"] = {key: float(v) for key, v in scores.items()}
         results["majority_class"] = majority_class(source.test)
         print(f"test accuracy {scores['accuracy']:.2%}")

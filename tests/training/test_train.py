@@ -74,7 +74,7 @@ def test_a_run_stopped_while_it_publishes_ends_as_if_it_were_not(
 ):
     averaging = dataclasses.replace(smallest().optimizer, ema=0.5)
     config = smallest(epochs=3, optimizer=averaging)
-    train.run(config, tmp_path / "whole")
+    results = train.run(config, tmp_path / "whole")
 
     replace = os.replace
     # Before anything is saved, and between the files of the second epoch.
@@ -103,6 +103,8 @@ def test_a_run_stopped_while_it_publishes_ends_as_if_it_were_not(
         ]
         for actual, expected in zip(*models):
             np.testing.assert_array_equal(actual, expected)
+    again = train.run(config, tmp_path / "whole")
+    assert again["test"] == results["test"]
     logs = [
         [
             {k: v for k, v in row.items() if k != "images_per_second"}
