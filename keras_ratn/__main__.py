@@ -9,6 +9,7 @@ COMMANDS = {
     "train": ("training.train", "train a network, or resume its training"),
     "evaluate": ("training.evaluate", "measure a model file on a data set"),
     "reproduce": ("training.reproduce", "run the cells of a paper's table"),
+    "benchmark": ("training.benchmark", "images/s of data and of training"),
     "compare": ("training.compare", "a table and a plot of several runs"),
     "demo": (
         "training.demo",

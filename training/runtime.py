@@ -182,6 +182,17 @@ def open_run(folder, config):
     return folder
 
 
+def device_names():
+    """The devices that the backend sees, as strings."""
+    if keras.backend.backend() != "torch":
+        return keras.distribution.list_devices()
+    # Keras lists none on PyTorch.
+    import torch
+
+    count = torch.cuda.device_count()
+    return [f"cuda:{index}" for index in range(count)] or ["cpu:0"]
+
+
 def environment():
     """What a result also depends on: versions, machine and git commit."""
     versions = {"keras": keras.__version__, "python": platform.python_version()}
@@ -196,7 +207,7 @@ def environment():
         "backend": backend,
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
-        "devices": keras.distribution.list_devices(),
+        "devices": device_names(),
         "commit": _git_commit(),
     }
 

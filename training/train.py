@@ -54,26 +54,31 @@ def main(arguments=None):
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return 0
-    name, *rest = arguments
-    if name not in configs.NAMES:
-        known = ", ".join(configs.NAMES)
-        print(f"ratn train: no config {name!r}. Configs: {known}", end="\n")
-        return 2
-    experiment, docstring = configs.load(name)
     try:
-        parsed = tyro.cli(
-            Arguments,
-            prog=f"ratn train {name}",
-            description=docstring,
-            default=Arguments(experiment, f"runs/{name}"),
-            args=rest,
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
+        parsed = parse(arguments, "ratn train")
         run(parsed.experiment, parsed.run_dir, parsed.dry_run, started)
     except (RunError, ValueError) as error:
         print(f"ratn train: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def parse(arguments, program):
+    """`Arguments` of a command line that begins with a config's name."""
+    name, *rest = arguments or [""]
+    if name not in configs.NAMES:
+        raise RunError(
+            f"There is no config {name!r}. Configs: {', '.join(configs.NAMES)}"
+        )
+    experiment, docstring = configs.load(name)
+    return tyro.cli(
+        Arguments,
+        prog=f"{program} {name}",
+        description=docstring,
+        default=Arguments(experiment, f"runs/{name}"),
+        args=rest,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
 
 
 def _help():
@@ -175,7 +180,8 @@ def finish(model, config, source, devices, record, save):
         callbacks.plot_curves(record.history, folder / "curves.png")
     if source.test is not None:
         test = evaluation_batches(source.test, config.batch_size, devices.shard)
-        scores = model.evaluate(test, verbose=0, return_dict=True)
+        with callbacks.averaged_weights(model):
+            scores = model.evaluate(test, verbose=0, return_dict=True)
         results["test"] = {key: float(v) for key, v in scores.items()}
         results["majority_class"] = majority_class(source.test)
         print(f"test accuracy {scores['accuracy']:.2%}")

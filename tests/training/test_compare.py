@@ -1,6 +1,6 @@
 import json
 
-from runs import smallest
+from training_runs import smallest
 
 from training import compare
 

@@ -3,7 +3,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from runs import smallest
+from training_runs import smallest
 
 from training.errors import RunError
 from training.networks import build_network

@@ -3,7 +3,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from runs import smallest
+from training_runs import smallest
 
 from training import configs
 from training.config import Experiment

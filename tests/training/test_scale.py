@@ -16,7 +16,7 @@ import sys
 import numpy as np
 import pytest
 
-HERE = pathlib.Path(__file__).resolve().parent
+TESTS = pathlib.Path(__file__).resolve().parents[1]
 TOLERANCE = 1e-4
 
 
@@ -24,11 +24,11 @@ def start(folder, backend, devices, batch_size=16, **environment):
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
-        "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)]),
+        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
         **environment,
     }
     return subprocess.Popen(
-        [sys.executable, str(HERE / "scaled_run.py"), str(folder)]
+        [sys.executable, str(TESTS / "scaled_training_run.py"), str(folder)]
         + [str(devices), str(batch_size)],
         env=environment,
         stdout=subprocess.PIPE,

@@ -10,10 +10,11 @@ import time
 import keras
 import numpy as np
 import pytest
-from runs import checkpoint_arrays
-from runs import smallest
+from training_runs import checkpoint_arrays
+from training_runs import smallest
 
 from training import callbacks
+from training import runtime
 from training import train
 from training.data import EvaluationBatches
 from training.errors import RunError
@@ -73,7 +74,7 @@ def test_a_run_stopped_while_it_publishes_ends_as_if_it_were_not(
 ):
     averaging = dataclasses.replace(smallest().optimizer, ema=0.5)
     config = smallest(epochs=3, optimizer=averaging)
-    train.run(config, tmp_path / "whole")
+    results = train.run(config, tmp_path / "whole")
 
     replace = os.replace
     # Before anything is saved, and between the files of the second epoch.
@@ -102,6 +103,8 @@ def test_a_run_stopped_while_it_publishes_ends_as_if_it_were_not(
         ]
         for actual, expected in zip(*models):
             np.testing.assert_array_equal(actual, expected)
+    again = train.run(config, tmp_path / "whole")
+    assert again["test"] == results["test"]
     logs = [
         [
             {k: v for k, v in row.items() if k != "images_per_second"}
@@ -126,26 +129,32 @@ def test_ten_kills_change_no_bit(tmp_path):
             stderr=subprocess.PIPE,
         )
 
-    assert start("whole").wait() == 0
+    def wait_for_checkpoint(process, folder):
+        """Until the process has published one of its own."""
+        path = tmp_path / folder / "checkpoint.npz"
+        before = path.stat().st_mtime_ns if path.exists() else None
+        while not path.exists() or path.stat().st_mtime_ns == before:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+
+    started = time.monotonic()
+    whole = start("whole")
+    wait_for_checkpoint(whole, "whole")
+    first_checkpoint = time.monotonic() - started
+    assert whole.wait() == 0
+
     generator = np.random.default_rng()
-    kills = 0
-    while kills < 10:
-        checkpoint = tmp_path / "killed" / "checkpoint.npz"
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+    for kill in range(10):
         process = start("killed")
-        if kills % 2:
-            # Somewhere in the epochs after the first new checkpoint.
-            while not (
-                checkpoint.exists() and checkpoint.stat().st_mtime_ns != before
-            ):
-                assert process.poll() is None, process.stderr.read()
-                time.sleep(0.01)
+        if kill % 2:
+            # Among the epochs and their publishing.
+            wait_for_checkpoint(process, "killed")
             time.sleep(generator.uniform(0, 0.6))
         else:
-            time.sleep(generator.uniform(0, 20))
+            # Anywhere from the start to the first epoch's end.
+            time.sleep(generator.uniform(0, first_checkpoint))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "finished before the kills"
-        kills += 1
     assert start("killed").wait() == 0
     assert_same_arrays(
         checkpoint_arrays(tmp_path / "killed"),
@@ -174,10 +183,18 @@ def test_a_run_stops_at_nan_and_keeps_the_last_good_model(tmp_path):
         assert np.all(np.isfinite(np.load(array)["variable_00000"]))
 
 
+def test_the_environment_names_versions_and_devices():
+    found = runtime.environment()
+    assert found["versions"]["keras"] == keras.__version__
+    assert found["backend"] in found["versions"]
+    assert found["devices"]
+
+
 def test_options_are_strict_and_a_dry_run_trains_nothing(tmp_path, capsys):
     assert train.main(["--help"]) == 0
     assert "cifar10_modern" in capsys.readouterr().out
-    assert train.main(["no_such_config"]) == 2
+    assert train.main(["no_such_config"]) == 1
+    assert "There is no config 'no_such_config'" in capsys.readouterr().err
     with pytest.raises(SystemExit) as error:
         train.main(["smoke", "--no-such-option", "1"])
     assert error.value.code == 2

@@ -1,13 +1,13 @@
 """One run on several virtual processors: for test_scale.py.
 
-python scaled_run.py FOLDER VIRTUAL_DEVICES
+python scaled_training_run.py FOLDER VIRTUAL_DEVICES BATCH_SIZE
 """
 
 import dataclasses
 import sys
 
 import keras
-from runs import smallest
+from training_runs import smallest
 
 from training import train
 from training.config import AugmentationConfig

@@ -1,0 +1,25 @@
+from training import benchmark
+
+
+def test_the_pipeline_and_the_step_are_measured(capsys):
+    options = ["--steps", "2", "--rounds", "1", "--batch-size", "8"]
+    assert benchmark.main(["smoke", *options]) == 0
+    out = capsys.readouterr().out
+    for line in (
+        "input pipeline",
+        "first step",
+        "train_on_batch",
+        "ratn train",
+    ):
+        assert line in out
+
+
+def test_the_pipeline_alone(capsys):
+    assert benchmark.main(["smoke", "--data", "--steps", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "input pipeline" in out and "train_on_batch" not in out
+
+
+def test_a_config_that_is_not_there(capsys):
+    assert benchmark.main(["no_such_config"]) == 1
+    assert "There is no config" in capsys.readouterr().err

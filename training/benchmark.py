@@ -1,0 +1,153 @@
+"""`ratn benchmark`: images a second of the input pipeline and of training."""
+
+import dataclasses
+import platform
+import sys
+import time
+
+import keras
+import tyro
+
+from . import configs
+from .data import training_batches
+from .errors import RunError
+from .model import compile_model
+from .model import TrainingModel
+from .networks import build_network
+from .optimization import build_optimizer
+from .runtime import device_names
+from .runtime import Devices
+from .runtime import prepare_keras
+from .sources import load_source
+from .train import parse
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured, beside the experiment."""
+
+    data: bool = False
+    """Measure the input pipeline only."""
+    steps: int = 20
+    """Steps of each measurement; the first of all are left out."""
+    rounds: int = 3
+    """Times that loop and `fit` take turns; the best of each counts."""
+
+
+def main(arguments=None):
+    """Runs `ratn benchmark` and returns its exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    own, rest = tyro.cli(
+        Options,
+        prog="ratn benchmark CONFIG",
+        description=(
+            "How fast a config's input pipeline and training are here.\n\n"
+            "    ratn benchmark cifar10 --data\n"
+            "    ratn benchmark folder --data.location photos\n\n"
+            f"CONFIG is one of {', '.join(configs.NAMES)}; its options are "
+            "those of `ratn train CONFIG`."
+        ),
+        args=arguments,
+        return_unknown_args=True,
+    )
+    try:
+        config = parse(rest, "ratn benchmark").experiment
+        measure(config, own)
+    except (RunError, ValueError) as error:
+        print(f"ratn benchmark: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def measure(config, options):
+    """Prints and returns the images a second of each part."""
+    Devices(config.runtime.devices, config.batch_size)
+    prepare_keras(config)
+    source = load_source(config.data, config.seed)
+    print(
+        f"{platform.machine()}, {keras.backend.backend()} "
+        f"{', '.join(device_names())}, batches of "
+        f"{config.batch_size}"
+    )
+    found = {"pipeline": pipeline_speed(source, config, options.steps)}
+    print(f"input pipeline  {found['pipeline']:8.1f} images/s", flush=True)
+    if options.data:
+        return found
+    network = build_network(config, source.class_names, source.channels)
+    model = TrainingModel(network, config.augmentation, config.seed)
+    compile_model(model, build_optimizer(config, options.steps), config)
+    started = time.monotonic()
+    batch = first_batch(source, config)
+    model.train_on_batch(*batch)
+    print(f"first step after {time.monotonic() - started:.1f} s", flush=True)
+    found["loop"] = found["fit"] = 0.0
+    for _ in range(options.rounds):
+        speed = loop_speed(model, batch, options.steps)
+        found["loop"] = max(found["loop"], speed)
+        speed = fit_speed(model, source, config, options.steps)
+        found["fit"] = max(found["fit"], speed)
+    print(f"train_on_batch  {found['loop']:8.1f} images/s")
+    print(
+        f"ratn train      {found['fit']:8.1f} images/s "
+        f"({found['fit'] / found['loop']:.1%} of the loop)"
+    )
+    return found
+
+
+def _batches(source, config):
+    # More epochs than anyone waits for.
+    return training_batches(source.train, config.batch_size, config.seed, 10**6)
+
+
+def first_batch(source, config):
+    """One batch, as NumPy arrays."""
+    inputs, labels = next(iter(_batches(source, config)))
+    inputs = {k: keras.ops.convert_to_numpy(v) for k, v in inputs.items()}
+    return inputs, keras.ops.convert_to_numpy(labels)
+
+
+def pipeline_speed(source, config, steps):
+    """Images a second of the pipeline when nothing consumes them."""
+    batches = iter(_batches(source, config))
+    for _ in range(2):
+        next(batches)
+    started = time.monotonic()
+    for _ in range(steps):
+        next(batches)
+    return steps * config.batch_size / (time.monotonic() - started)
+
+
+def loop_speed(model, batch, steps):
+    """Images a second of a bare loop over one and the same batch."""
+    started = time.monotonic()
+    for _ in range(steps):
+        model.train_on_batch(*batch)  # gives numbers, so it waits for them
+    images = steps * len(batch[1])
+    return images / (time.monotonic() - started)
+
+
+class _Stopwatch(keras.callbacks.Callback):
+    """Times the steps after the first, which sets things up."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        float((logs or {}).get("loss", 0.0))
+        now = time.monotonic()
+        self.started = now if batch == 0 else self.started
+        self.seconds = now - self.started
+
+
+def fit_speed(model, source, config, steps):
+    """Images a second of `fit`, as `ratn train` runs it."""
+    watch = _Stopwatch()
+    model.fit(
+        _batches(source, config),
+        steps_per_epoch=steps + 1,
+        callbacks=[watch],
+        shuffle=False,
+        verbose=0,
+    )
+    return steps * config.batch_size / watch.seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())
