@@ -6,9 +6,29 @@ import sys
 # name -> (module, its summary in the help). A module starting with a dot is
 # inside keras_ratn; `training` and `export` may also stand beside it.
 COMMANDS = {
+    "train": ("training.train", "train a network, or resume its training"),
+    "evaluate": ("training.evaluate", "measure a model file on a data set"),
+    "reproduce": ("training.reproduce", "run the cells of a paper's table"),
+    "compare": ("training.compare", "a table and a plot of several runs"),
     "demo": (
         "training.demo",
         "train, evaluate and look at a small network on real images",
+    ),
+    "export": (
+        "export.convert",
+        "write a model for phones (LiteRT) or servers (SavedModel)",
+    ),
+    "quantize": (
+        "export.quantize",
+        "fine-tune a trained model for 8 bits, and compare the files",
+    ),
+    "verify": (
+        "export.verify",
+        "compare a model with a file exported from it, on real images",
+    ),
+    "benchmark": (
+        "export.benchmark",
+        "measure size, latency, memory and operations of LiteRT files",
     ),
 }
 

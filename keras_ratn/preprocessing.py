@@ -66,7 +66,8 @@ def _checked_pixels(images):
     """Raises unless `images` can be pixels 0-255."""
     if isinstance(images, (list, tuple)):
         images = np.asarray(images)
-    dtype = keras.backend.standardize_dtype(getattr(images, "dtype", "string"))
+    dtype = getattr(images, "dtype", type(images).__name__)
+    dtype = str(dtype).removeprefix("torch.")
     if not dtype.startswith(("uint", "int", "float", "bfloat")):
         raise ValueError(
             "Images must be an array or tensor of an integer or floating "

@@ -42,6 +42,16 @@ from keras_ratn.layers.mask_activation import MaskActivation as MaskActivation
 from keras_ratn.layers.pyramid_squeeze_attention import (
     PyramidSqueezeAttention as PyramidSqueezeAttention,
 )
+from keras_ratn.layers.quantization import FakeQuantization as FakeQuantization
+from keras_ratn.layers.quantization import (
+    QuantizationAwareConv2D as QuantizationAwareConv2D,
+)
+from keras_ratn.layers.quantization import (
+    QuantizationAwareDense as QuantizationAwareDense,
+)
+from keras_ratn.layers.quantization import (
+    QuantizationAwareDepthwiseConv2D as QuantizationAwareDepthwiseConv2D,
+)
 from keras_ratn.layers.registry import get as get
 from keras_ratn.layers.registry import (
     list_attention_layers as list_attention_layers,

@@ -1,0 +1,151 @@
+"""`ratn export`: from a saved model to a file for phones or servers."""
+
+import argparse
+import pathlib
+import time
+
+import keras
+
+from .images import load_images
+from .saved_model import to_saved_model
+from .tflite import to_tflite
+from .tflite import TYPES
+
+
+def main(arguments=None):
+    """Runs `ratn export`.
+
+    Args:
+        arguments: Optional list of strings. Defaults to the command line's.
+
+    Returns:
+        Integer exit status: 0 when the file was written.
+    """
+    options = _parser().parse_args(arguments)
+    start = time.monotonic()
+    try:
+        path = _export(options)
+    except ValueError as error:
+        print(f"ratn export: {error}")
+        return 1
+    _say(f"wrote {path}, labels.txt and model.json", start)
+    return 0
+
+
+def load_model(path):
+    """Loads a `.keras` file, or says what is wrong with the path."""
+    if not pathlib.Path(path).is_file():
+        raise ValueError(
+            f"There must be a saved model, a .keras file. Received: {path!r}, "
+            "which does not exist."
+        )
+    return keras.saving.load_model(path, compile=False)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="ratn export",
+        description="Writes a saved model as a LiteRT file or a SavedModel.",
+    )
+    parser.add_argument("model", help="a .keras file")
+    parser.add_argument(
+        "--format",
+        default="tflite",
+        choices=("tflite", "saved_model"),
+        help="what to write (default: tflite)",
+    )
+    parser.add_argument(
+        "--quantize",
+        default="none",
+        choices=("none", "float16", "dynamic", "int8"),
+        help="precision of a tflite file (default: none, float32)",
+    )
+    parser.add_argument(
+        "--data",
+        help="folder of images or .npz file from which int8 learns ranges",
+    )
+    parser.add_argument(
+        "--num-images",
+        type=int,
+        default=200,
+        help="how many images of --data to use (default: 200)",
+    )
+    parser.add_argument(
+        "--input-type",
+        default="uint8",
+        choices=TYPES,
+        help="what an int8 file takes (default: uint8)",
+    )
+    parser.add_argument(
+        "--output-type",
+        default="float32",
+        choices=TYPES,
+        help="what an int8 file returns (default: float32)",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=1, help="of a tflite file"
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the images, for models without a known size",
+    )
+    parser.add_argument(
+        "--with-mask",
+        action="store_true",
+        help="also return the last Attention Module's mask",
+    )
+    parser.add_argument("--labels", help="text file, one class name a line")
+    parser.add_argument(
+        "--output", help="path to write (default: beside the model)"
+    )
+    return parser
+
+
+def _export(options):
+    start = time.monotonic()
+    _say(f"loading {options.model}", start)
+    model = load_model(options.model)
+    labels = options.labels
+    if labels is not None:
+        labels = pathlib.Path(labels).read_text("utf-8").splitlines()
+    channels = model.inputs[0].shape[-1]
+    shape = None if options.size is None else (*options.size, channels)
+    common = {
+        "input_shape": shape,
+        "with_mask": options.with_mask,
+        "labels": labels,
+        "source": str(options.model),
+    }
+    stem = pathlib.Path(options.model).with_suffix("")
+    if options.format == "saved_model":
+        _say("rewriting and saving the graph", start)
+        return to_saved_model(
+            model, options.output or f"{stem}_saved_model", **common
+        )
+    images = None
+    if options.quantize == "int8" and options.data is not None:
+        _say(f"reading images from {options.data}", start)
+        shape = shape or tuple(model.inputs[0].shape[1:])
+        images, _, _ = load_images(options.data, shape, options.num_images)
+    _say("rewriting and converting the graph", start)
+    return to_tflite(
+        model,
+        options.output or f"{stem}_{options.quantize}.tflite",
+        None if options.quantize == "none" else options.quantize,
+        representative_data=None if images is None else [images],
+        input_type=options.input_type,
+        output_type=options.output_type,
+        batch_size=options.batch_size,
+        **common,
+    )
+
+
+def _say(text, start):
+    print(f"[{time.monotonic() - start:6.1f} s] {text}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,445 @@
+"""Any network of the package as a flat graph that phones run fast."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ratn.layers import BilinearUpsampling2D
+from keras_ratn.layers import ClassificationHead
+
+from .opened_graph import channels_last_float32_copy
+from .opened_graph import consumers
+from .opened_graph import deep_recursion
+from .opened_graph import input_tensor
+from .opened_graph import open_up
+from .opened_graph import symbolic_tensors
+
+
+def deploy_graph(
+    model, input_shape=None, with_mask=False, depthwise_normalization=True
+):
+    """Rewrites a model for inference: plain layers, no batch normalization.
+
+    The result computes what `model` computes in inference. Composite layers
+    are opened up. A batch normalization after a convolution is folded into
+    it; any other becomes a 1x1 depthwise convolution with bias, one operation
+    together with its ReLU, which int8 quantises channel by channel (as a
+    product and a sum it would get one scale for all channels). Scaling of the
+    pixels is folded into the first convolution where that one does not pad:
+    zeros padded after scaling mean the average colour, not black. Dropout is
+    gone, the layout is channels-last and the precision float32 whatever the
+    source's.
+
+    What the options of the networks become:
+
+    * `"bilinear"`: `UpSampling2D`, or `BilinearUpsampling2D` to a size that
+      is no multiple (RESIZE_BILINEAR in LiteRT either way)
+    * `"bilinear_align_corners"`: `Dense` over rows and over columns
+      (FULLY_CONNECTED, TRANSPOSE)
+    * `"transpose"`: `DepthwiseConv2D` to four maps a channel, which are
+      interleaved (DEPTHWISE_CONV_2D, RESHAPE, TRANSPOSE)
+    * mask `"mixed"`: `Activation("sigmoid")` (LOGISTIC)
+    * masks `"channel"` and `"spatial"`: `MaskActivation` as it is, for which
+      Keras has no layer (MUL, SUM, MAXIMUM, RSQRT; MEAN, SUB, MUL, ADD, RSQRT,
+      LOGISTIC)
+
+    Args:
+        model: A network of this package, or a functional model of the layers
+            such networks are made of.
+        input_shape: Triple of integers, `(height, width, channels)`. Defaults
+            to the model's own, if that is known.
+        with_mask: Boolean. Whether to return the mask of the last Attention
+            Module as a second output. Defaults to `False`.
+        depthwise_normalization: Boolean. Whether batch normalizations that
+            cannot be folded become depthwise convolutions; otherwise they
+            stay. Defaults to `True`.
+
+    Returns:
+        A functional `keras.Model` that shares no weights with `model`.
+
+    Example:
+
+    >>> model = keras_ratn.CifarAttention56()
+    >>> phone_model = keras_ratn.export.deploy_graph(model)
+    """
+    if not isinstance(model, keras.Model) or not model.inputs:
+        raise ValueError(
+            "`model` must be a functional Keras model, such as those of "
+            f"keras_ratn. Received: {model!r} (of type {type(model).__name__})"
+        )
+    inputs = input_tensor(model, input_shape)
+    with deep_recursion():
+        flat = open_up(
+            channels_last_float32_copy(model, inputs), _is_known, with_mask
+        )
+        rewriter = _Rewriter(consumers(flat), depthwise_normalization)
+        return keras.models.clone_model(
+            flat,
+            clone_function=lambda layer: layer,
+            call_function=rewriter.rewrite,
+        )
+
+
+def _kind(operation):
+    return type(operation).__name__
+
+
+def _is_known(operation):
+    return _kind(operation) in _REWRITES or isinstance(
+        operation, keras.layers.InputLayer
+    )
+
+
+def _array(value):
+    return ops.convert_to_numpy(value).astype("float64")
+
+
+class _Rewriter:
+    """Emits one or more plain layers for each call of the opened graph."""
+
+    def __init__(self, consumers, depthwise_normalization):
+        self.uses = [len(layers) for layers in consumers]
+        self.depthwise_normalization = depthwise_normalization
+        self.number = 0
+        # id of a tensor -> (layer, channel axis of its kernel): what a
+        # following scale and shift may be folded into.
+        self.foldable = {}
+        # id of a tensor -> (source tensor, scale, shift): affine maps of the
+        # pixels that a following convolution may take in.
+        self.affine = {}
+        self.names = set()
+        self.kept = []
+
+    def rewrite(self, layer, *args, **kwargs):
+        if not _is_known(layer):
+            raise ValueError(f"no rewrite of {layer.name}")
+        x = symbolic_tensors(args)
+        tensor = x[0] if len(x) == 1 else x
+        before = set(self.foldable)
+        outputs = _REWRITES[_kind(layer)](self, layer, tensor, **kwargs)
+        if self.uses[self.number] != 1:
+            for key in set(self.foldable) - before:
+                del self.foldable[key]
+        self.number += 1
+        self.kept.append(outputs)
+        return outputs
+
+    def name(self, wanted):
+        name, number = wanted, 1
+        while name in self.names:
+            number += 1
+            name = f"{wanted}_{number}"
+        self.names.add(name)
+        return name
+
+    # === Convolutions and what folds into them ===
+
+    def weighted(self, layer, x, kernel, bias, axis):
+        """Applies a new layer with these weights, open to folding."""
+        outputs = layer(x)
+        layer.set_weights([kernel.astype("float32"), bias.astype("float32")])
+        self.foldable[id(outputs)] = (layer, axis)
+        return outputs
+
+    def convolution(self, layer, x, **_):
+        kernel, bias = self._weights(layer, layer.filters)
+        x, kernel, bias = self._absorb_affine(layer, x, kernel, bias)
+        new = keras.layers.Conv2D(
+            layer.filters,
+            layer.kernel_size,
+            layer.strides,
+            layer.padding,
+            dilation_rate=layer.dilation_rate,
+            groups=layer.groups,
+            kernel_initializer="zeros",
+            name=self.name(layer.name),
+        )
+        return self._activated(
+            layer, self.weighted(new, x, kernel, bias, axis=3)
+        )
+
+    def _absorb_affine(self, layer, x, kernel, bias):
+        """Folds a scale and shift of the pixels into the convolution."""
+        source, scale, shift = self.affine.get(id(x), (None, None, None))
+        pads = layer.padding == "same" and max(layer.kernel_size) > 1
+        if source is None or layer.groups > 1 or (pads and np.any(shift)):
+            return x, kernel, bias
+        # (h, w, in, out): the shift reaches the output through every tap.
+        bias = bias + np.einsum("hwio,i->o", kernel, shift)
+        return source, kernel * scale[:, None], bias
+
+    def depthwise_convolution(self, layer, x, **_):
+        channels = x.shape[-1] * layer.depth_multiplier
+        kernel, bias = self._weights(layer, channels)
+        new = keras.layers.DepthwiseConv2D(
+            layer.kernel_size,
+            layer.strides,
+            layer.padding,
+            layer.depth_multiplier,
+            dilation_rate=layer.dilation_rate,
+            depthwise_initializer="zeros",
+            name=self.name(layer.name),
+        )
+        axis = 2 if layer.depth_multiplier == 1 else None
+        return self._activated(layer, self.weighted(new, x, kernel, bias, axis))
+
+    def dense(self, layer, x, **_):
+        kernel, bias = self._weights(layer, layer.units)
+        # Still a Dense, and the place where the classes' names are kept.
+        new = ClassificationHead(
+            layer.units,
+            getattr(layer, "class_names", None),
+            kernel_initializer="zeros",
+            name=self.name(layer.name),
+        )
+        return self._activated(
+            layer, self.weighted(new, x, kernel, bias, axis=1)
+        )
+
+    def _weights(self, layer, channels):
+        weights = layer.get_weights()
+        kernel = weights[0].astype("float64")
+        bias = weights[1] if layer.use_bias else np.zeros(channels)
+        return kernel, bias.astype("float64")
+
+    def _activated(self, layer, x):
+        """The activation as a layer of its own, which quantisers can see."""
+        if layer.activation in (None, keras.activations.linear):
+            return x
+        name = self.name(f"{layer.name}_activation")
+        return self._activation(layer.activation, name)(x)
+
+    def _activation(self, function, name):
+        if function is keras.activations.relu:
+            return keras.layers.ReLU(name=name)
+        return keras.layers.Activation(function, name=name)
+
+    def batch_normalization(self, layer, x, **_):
+        channels = x.shape[-1]
+        gamma = _array(layer.gamma) if layer.scale else np.ones(channels)
+        beta = _array(layer.beta) if layer.center else np.zeros(channels)
+        variance = _array(layer.moving_variance)
+        scale = gamma / np.sqrt(variance + layer.epsilon)
+        shift = beta - scale * _array(layer.moving_mean)
+        return self.scale_and_shift(layer, x, scale, shift, layer)
+
+    def normalization(self, layer, x, **_):
+        channels = x.shape[-1]
+        deviation = np.maximum(np.sqrt(_array(layer.variance)), 1e-7)
+        mean = np.broadcast_to(_array(layer.mean).ravel(), channels)
+        scale = np.broadcast_to(1 / deviation.ravel(), channels)
+        return self.scale_and_shift(layer, x, scale, -mean * scale)
+
+    def rescaling(self, layer, x, **_):
+        channels = x.shape[-1]
+        scale = np.broadcast_to(np.asarray(layer.scale, "float64"), channels)
+        shift = np.broadcast_to(np.asarray(layer.offset, "float64"), channels)
+        return self.scale_and_shift(layer, x, scale, shift)
+
+    def scale_and_shift(self, layer, x, scale, shift, normalization=None):
+        if id(x) in self.foldable:
+            producer, axis = self.foldable[id(x)]
+            if axis is not None:
+                return self._fold(producer, axis, x, scale, shift)
+        if normalization is not None and not self.depthwise_normalization:
+            return self._kept_normalization(layer, x, scale, shift)
+        new = keras.layers.DepthwiseConv2D(
+            1, depthwise_initializer="zeros", name=self.name(layer.name)
+        )
+        kernel = scale.reshape(1, 1, -1, 1)
+        outputs = self.weighted(new, x, kernel, shift, axis=2)
+        if self.uses[self.number] == 1:
+            self.affine[id(outputs)] = (x, scale, shift)
+        return outputs
+
+    def _fold(self, producer, axis, x, scale, shift):
+        kernel, bias = (w.astype("float64") for w in producer.get_weights())
+        shape = [1] * kernel.ndim
+        shape[axis] = -1
+        kernel = kernel * scale.reshape(shape)
+        bias = bias * scale + shift
+        producer.set_weights([kernel.astype("float32"), bias.astype("float32")])
+        # The same tensor now also stands for the normalised one, which may
+        # be used more often.
+        del self.foldable[id(x)]
+        return x
+
+    def _kept_normalization(self, layer, x, scale, shift):
+        new = keras.layers.BatchNormalization(
+            epsilon=0.0, name=self.name(layer.name)
+        )
+        outputs = new(x, training=False)
+        zeros, ones = np.zeros_like(shift), np.ones_like(shift)
+        new.set_weights([scale, shift, zeros, ones])
+        return outputs
+
+    # === What takes over unchanged ===
+
+    def same(self, layer, x, **_):
+        config = layer.get_config()
+        config.update(name=self.name(layer.name))
+        return type(layer).from_config(config)(x)
+
+    def activation(self, layer, x, **_):
+        return self._activation(layer.activation, self.name(layer.name))(x)
+
+    def nothing(self, layer, x, **_):
+        return x
+
+    def relu(self, layer, x, **_):
+        return keras.layers.ReLU(name=self.name("relu"))(x)
+
+    def sigmoid(self, layer, x, **_):
+        return keras.layers.Activation("sigmoid", name=self.name("sigmoid"))(x)
+
+    def add(self, layer, x, **_):
+        return keras.layers.Add(name=self.name("add"))(x)
+
+    def multiply(self, layer, x, **_):
+        return keras.layers.Multiply(name=self.name("multiply"))(x)
+
+    def concatenate(self, layer, x, **_):
+        return keras.layers.Concatenate(name=self.name("concatenate"))(x)
+
+    # === Mask activations ===
+
+    def mask_activation(self, layer, x, **_):
+        if layer.mode == "mixed":
+            name = self.name(layer.name)
+            return keras.layers.Activation("sigmoid", name=name)(x)
+        return self.same(layer, x)
+
+    # === Up-sampling ===
+
+    def bilinear(self, layer, x, target_size=None, **_):
+        height, width = x.shape[1:3]
+        size = target_size or (height * layer.size, width * layer.size)
+        name = self.name(layer.name)
+        if layer.align_corners:
+            return self._align_corners(x, size, name)
+        if size[0] % height == 0 and size[1] % width == 0:
+            return keras.layers.UpSampling2D(
+                (size[0] // height, size[1] // width),
+                interpolation="bilinear",
+                name=name,
+            )(x)
+        return BilinearUpsampling2D(name=name)(x, target_size=tuple(size))
+
+    def _align_corners(self, x, size, name):
+        """One small matrix over the rows, one over the columns."""
+
+        def dense(x, target, direction):
+            weights = _align_corners_matrix(x.shape[-1], target)
+            new = keras.layers.Dense(
+                target,
+                use_bias=False,
+                kernel_initializer="zeros",
+                name=f"{name}_{direction}",
+            )
+            x = new(x)
+            new.set_weights([weights.astype("float32")])
+            return x
+
+        def permute(x, axes, step):
+            return keras.layers.Permute(axes, name=f"{name}_permute{step}")(x)
+
+        x = permute(x, (3, 2, 1), 1)  # (B, C, W, H)
+        x = dense(x, size[0], "rows")  # (B, C, W, H')
+        x = permute(x, (1, 3, 2), 2)  # (B, C, H', W)
+        x = dense(x, size[1], "columns")  # (B, C, H', W')
+        return permute(x, (2, 3, 1), 3)  # (B, H', W', C)
+
+    def transposed(self, layer, x, target_size=None, **_):
+        """Four 3x3 convolutions a channel, one for each output parity."""
+        height, width, channels = x.shape[1:]
+        name = self.name(layer.name)
+        new = keras.layers.DepthwiseConv2D(
+            3,
+            padding="same",
+            depth_multiplier=4,
+            use_bias=False,
+            depthwise_initializer="zeros",
+            name=name,
+        )
+        x = new(x)  # (B, H, W, C 4)
+        new.set_weights([_parity_kernels(layer.get_weights()[0])])
+        shape = (height, width, channels, 2, 2)
+        x = keras.layers.Reshape(shape, name=f"{name}_split")(x)
+        x = keras.layers.Permute((1, 4, 2, 5, 3), name=f"{name}_interleave")(x)
+        shape = (2 * height, 2 * width, channels)
+        x = keras.layers.Reshape(shape, name=f"{name}_merge")(x)
+        target = target_size or shape[:2]
+        surplus = [(0, s - t) for s, t in zip(shape[:2], target)]
+        if surplus == [(0, 0), (0, 0)]:
+            return x
+        return keras.layers.Cropping2D(surplus, name=f"{name}_crop")(x)
+
+
+def _align_corners_matrix(source, target):
+    """`(source, target)` weights that map corner centres onto each other."""
+    step = (source - 1) / max(target - 1, 1)
+    distance = np.arange(source)[:, None] - step * np.arange(target)
+    return np.maximum(1 - np.abs(distance), 0)
+
+
+def _parity_kernels(kernel):
+    """The 4x4 kernels `(4, 4, C, 1)` as 3x3 ones, `(3, 3, C, 4)`.
+
+    Output row 2i sees the input rows i-1 and i through the kernel's taps 0
+    and 2, and row 2i+1 sees i and i+1 through its taps 1 and 3. Likewise the
+    columns.
+    """
+    taps = ((0, 2, None), (None, 1, 3))
+    kernels = np.zeros((3, 3, kernel.shape[2], 4), "float32")
+    for row_parity, rows in enumerate(taps):
+        for column_parity, columns in enumerate(taps):
+            parity = 2 * row_parity + column_parity
+            for i, row in enumerate(rows):
+                for j, column in enumerate(columns):
+                    if row is not None and column is not None:
+                        kernels[i, j, :, parity] = kernel[row, column, :, 0]
+    return kernels
+
+
+# Class of a layer or of a `keras.ops` operation -> what to emit for it.
+_REWRITES = {
+    "Conv2D": _Rewriter.convolution,
+    "DepthwiseConv2D": _Rewriter.depthwise_convolution,
+    "Dense": _Rewriter.dense,
+    "ClassificationHead": _Rewriter.dense,
+    "BatchNormalization": _Rewriter.batch_normalization,
+    "Normalization": _Rewriter.normalization,
+    "Rescaling": _Rewriter.rescaling,
+    "Activation": _Rewriter.activation,
+    "MaskActivation": _Rewriter.mask_activation,
+    "BilinearUpsampling2D": _Rewriter.bilinear,
+    "TransposedUpsampling2D": _Rewriter.transposed,
+    "Relu": _Rewriter.relu,
+    "Sigmoid": _Rewriter.sigmoid,
+    "Add": _Rewriter.add,
+    "Multiply": _Rewriter.multiply,
+    "Concatenate": _Rewriter.concatenate,
+    **dict.fromkeys(
+        (
+            "AveragePooling2D",
+            "Flatten",
+            "GlobalAveragePooling2D",
+            "GlobalMaxPooling2D",
+            "MaxPooling2D",
+            "ReLU",
+            "Softmax",
+            "UpSampling2D",
+            "ZeroPadding2D",
+        ),
+        _Rewriter.same,
+    ),
+    **dict.fromkeys(
+        (
+            "Dropout",
+            "GaussianDropout",
+            "GaussianNoise",
+            "SpatialDropout2D",
+        ),
+        _Rewriter.nothing,
+    ),
+}

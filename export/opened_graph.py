@@ -1,0 +1,197 @@
+"""From a model of composite layers to the same model of elementary ones."""
+
+import contextlib
+import sys
+
+import keras
+
+from keras_ratn.layers import AttentionModule
+from keras_ratn.layers._channels_first import layer_class
+
+# Keras walks a graph of single layers recursively; Attention-452 has
+# thousands of them in a row.
+_RECURSION_LIMIT = 100_000
+
+
+@contextlib.contextmanager
+def deep_recursion():
+    """Lets Keras walk graphs of any depth."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _RECURSION_LIMIT))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def input_tensor(model, input_shape=None):
+    """A new channels-last float32 input for `model`, of known size."""
+    shapes = [tuple(tensor.shape) for tensor in model.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        raise ValueError(
+            "Only models with one input, a batch of images, can be exported. "
+            f"Received: a model with inputs of shapes {shapes}"
+        )
+    shape = shapes[0][1:]
+    if is_channels_first(model):
+        shape = (*shape[1:], shape[0])
+    if input_shape is not None:
+        shape = tuple(input_shape)
+    if len(shape) != 3 or None in shape:
+        raise ValueError(
+            "A phone wants images of one known size. Pass "
+            "`input_shape=(height, width, channels)`. "
+            f"Received: input_shape={input_shape} for a model whose images "
+            f"have the shape {shapes[0][1:]}"
+        )
+    return keras.Input(shape, dtype="float32", name="images")
+
+
+def is_channels_first(model):
+    """Whether any layer of the model computes in channels-first layout."""
+    return any(
+        getattr(layer, "data_format", None) == "channels_first"
+        for layer in model.layers
+    )
+
+
+def channels_last_float32_copy(model, inputs):
+    """A clone on `inputs` that shares nothing with `model` but its values."""
+
+    def clone_layer(layer):
+        config = layer.get_config()
+        if isinstance(layer, keras.Model):
+            raise _unsupported(layer)
+        config["dtype"] = "float32"
+        cls = type(layer)
+        if config.get("data_format") == "channels_first":
+            config["data_format"] = "channels_last"
+            if cls.__module__ == layer_class.__module__:
+                cls = layer_class(cls.__name__, "channels_last")
+        if is_channels_first(model) and "axis" in config:
+            config["axis"] = -1  # of channels: the only axis in use here
+        if config.get("remat"):
+            config["remat"] = False
+        return cls.from_config(config)
+
+    structure = keras.tree.map_structure(lambda _: inputs, model.input)
+    copy = keras.models.clone_model(
+        model, input_tensors=structure, clone_function=clone_layer
+    )
+    for layer in model.layers:
+        weights = layer.get_weights()
+        if weights:
+            copy.get_layer(layer.name).set_weights(weights)
+    for layer in copy.layers:
+        _name_insides(layer, layer.name)
+    return copy
+
+
+def _name_insides(layer, path):
+    """Names inner layers by their path: a flat graph wants each name once."""
+    attributes = dict(vars(layer))
+    if keras.backend.backend() == "torch":
+        attributes.update(layer.named_children())  # kept apart by PyTorch
+    for attribute, value in attributes.items():
+        if attribute.startswith("_"):
+            continue
+        for inner in keras.tree.flatten(value):
+            if isinstance(inner, keras.Layer):
+                inner.name = f"{path}_{inner.name}"
+                _name_insides(inner, inner.name)
+
+
+def open_up(model, is_elementary, with_mask=False):
+    """Replaces each composite layer by what its `call` does, all the way.
+
+    Args:
+        model: Functional model whose layers may be renamed and re-used.
+        is_elementary: Function from a layer or operation to whether it stays.
+        with_mask: Boolean. Whether the mask of the last Attention Module
+            becomes a second output. Defaults to `False`.
+
+    Returns:
+        A functional model of elementary layers and operations, sharing the
+        layers of `model`.
+    """
+    masks = []
+
+    def call(layer, *args, **kwargs):
+        if is_elementary(layer):
+            # Only images go through: `mask` and `training` stay behind.
+            size = kwargs.get("target_size")
+            return layer(*args, **({"target_size": size} if size else {}))
+        if not type(layer).__module__.startswith("keras_ratn."):
+            raise _unsupported(layer)
+        if with_mask and isinstance(layer, AttentionModule):
+            outputs, mask = layer.call(
+                *args, training=False, return_attention_mask=True
+            )
+            masks.append(mask)
+            return outputs
+        accepts = layer.call.__code__.co_varnames
+        extra = {"training": False} if "training" in accepts else {}
+        return layer.call(*args, **extra)
+
+    while not all(map(is_elementary, model.operations)):
+        number = len(masks)
+        model = keras.models.clone_model(
+            model, clone_function=lambda layer: layer, call_function=call
+        )
+        if len(masks) > number:
+            model = keras.Model(
+                model.inputs, [*model.outputs, masks[-1]], name=model.name
+            )
+    if with_mask and not masks:
+        raise ValueError(
+            "`with_mask` needs a model with an AttentionModule. "
+            f"Received: the model {model.name!r}, which has none."
+        )
+    return model
+
+
+def symbolic_tensors(*args):
+    """The symbolic tensors among the arguments of a call."""
+    return [
+        x for x in keras.tree.flatten(args) if keras.utils.is_keras_tensor(x)
+    ]
+
+
+def consumers(model):
+    """Who uses the result of each call of a flat model.
+
+    Args:
+        model: Functional model of layers with one output each.
+
+    Returns:
+        List with an entry for each call, in the order in which `clone_model`
+        makes them: the list of layers that read its result, with `None` for
+        the model's own output.
+    """
+    found, call_of, kept = [], {}, []
+
+    def call(layer, *args, **kwargs):
+        for tensor in symbolic_tensors(args):
+            if id(tensor) in call_of:
+                found[call_of[id(tensor)]].append(layer)
+        outputs = layer(*args, **kwargs)
+        kept.append(outputs)  # so that no id is given twice
+        call_of[id(outputs)] = len(found)
+        found.append([])
+        return outputs
+
+    copy = keras.models.clone_model(
+        model, clone_function=lambda layer: layer, call_function=call
+    )
+    for tensor in copy.outputs:
+        found[call_of[id(tensor)]].append(None)
+    return found
+
+
+def _unsupported(layer):
+    return ValueError(
+        f"The layer {layer.name!r} of class {type(layer).__name__} cannot be "
+        "rewritten for phones. Models of keras_ratn can, and functional "
+        "models of convolutions, batch normalization, pooling, resizing, "
+        "element-wise and dense layers. Replace the layer by those."
+    )

@@ -1,0 +1,119 @@
+"""SavedModels that TensorFlow alone serves: pixels or encoded images in."""
+
+import pathlib
+
+import keras
+
+from . import metadata
+from .deploy_graph import deploy_graph
+from .opened_graph import deep_recursion
+from .published import publishing
+
+
+def to_saved_model(
+    model, path, input_shape=None, with_mask=False, labels=None, source=None
+):
+    """Writes a model as a SavedModel, with `labels.txt` and `model.json`.
+
+    It has two signatures, for batches of any size:
+
+    * `serving_default`: `images` (float32, as the model takes them) to
+      `scores` (and `mask`)
+    * `serve_bytes`: `encoded_images` (strings, JPEG or PNG files) to `scores`
+      and `labels`, two tables of one shape, a row for each image. Images of
+      another size are resized bilinearly.
+
+    Nothing but TensorFlow is needed to load it. Beside it, not in it, stand
+    the two files of facts.
+
+    Args:
+        model: A network of this package, or a functional model of the layers
+            such networks are made of.
+        path: Path of the folder to write.
+        input_shape: Triple of integers, for models without a known size.
+        with_mask: Boolean. Whether `serving_default` also returns the mask of
+            the last Attention Module. Defaults to `False`.
+        labels: Optional list of class names. Defaults to the model's own.
+        source: Optional string, where the model came from, for `model.json`.
+
+    Returns:
+        `pathlib.Path` of the folder.
+
+    Example:
+
+    >>> model = keras_ratn.CifarAttention56()
+    >>> path = keras_ratn.export.to_saved_model(model, "served")
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "SavedModels are written with TensorFlow. Received: the backend "
+            f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow; "
+            "saved models load on any backend."
+        )
+    path = pathlib.Path(path)
+    if path.exists() and not (path / "saved_model.pb").exists():
+        raise ValueError(
+            f"{str(path)!r} exists and is no SavedModel. Choose another path "
+            "or remove it first."
+        )
+    labels = metadata.class_names(model, labels)
+    deployed = deploy_graph(
+        model, input_shape, with_mask, depthwise_normalization=False
+    )
+    with publishing(path) as scratch, deep_recursion():
+        _write(deployed, scratch / path.name, labels)
+        entry = metadata.record(
+            model,
+            labels,
+            source,
+            format="saved_model",
+            quantization="none",
+            inputs={"images": {"shape": [None, *deployed.input_shape[1:]]}},
+        )
+        metadata.write(scratch, path, entry)
+    return path
+
+
+def _write(model, folder, labels):
+    import tensorflow as tf
+
+    height, width, channels = model.inputs[0].shape[1:]
+
+    def serve(images):
+        outputs = keras.tree.flatten(model(images, training=False))
+        return dict(zip(("scores", "mask"), outputs))
+
+    def decode(encoded):
+        image = tf.io.decode_image(
+            encoded, channels=channels, expand_animations=False
+        )
+        # Leaves images of the right size as they are.
+        return tf.image.resize(image, (height, width))
+
+    def serve_bytes(encoded_images):
+        images = tf.map_fn(
+            decode,
+            encoded_images,
+            fn_output_signature=tf.TensorSpec((height, width, channels)),
+        )
+        scores = serve(images)["scores"]
+        names = tf.tile([labels], [tf.shape(scores)[0], 1])
+        return {"scores": scores, "labels": names}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    shape = (None, height, width, channels)
+    archive.add_endpoint(
+        "serving_default",
+        serve,
+        input_signature=[tf.TensorSpec(shape, tf.float32, name="images")],
+    )
+    if channels in (1, 3, 4):  # what image files can hold
+        archive.add_endpoint(
+            "serve_bytes",
+            serve_bytes,
+            input_signature=[
+                tf.TensorSpec((None,), tf.string, name="encoded_images")
+            ],
+        )
+    archive.write_out(str(folder), verbose=False)

@@ -1,0 +1,153 @@
+"""Fine-tunes a deploy graph's tf_keras twin; a script, never imported.
+
+`python tfmot_twin.py FOLDER` reads from FOLDER what `tfmot_engine` wrote
+(`job.json`, `weights.npz`, `data.npz`) and writes `tuned.npz`. Importing
+tensorflow-model-optimization switches the whole process to Keras 2, which is
+why it happens here only.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+import numpy as np
+import tensorflow_model_optimization as tfmot
+import tf_keras
+
+_quantization = tfmot.quantization.keras
+
+
+class OutputOnly(_quantization.QuantizeConfig):
+    """Rounds a layer's output by moving averages, and nothing else."""
+
+    def get_weights_and_quantizers(self, layer):
+        """No weights."""
+        return []
+
+    def get_activations_and_quantizers(self, layer):
+        """No activations inside."""
+        return []
+
+    def set_quantize_weights(self, layer, quantize_weights):
+        """No weights."""
+
+    def set_quantize_activations(self, layer, quantize_activations):
+        """No activations inside."""
+
+    def get_output_quantizers(self, layer):
+        """One range for the output."""
+        return [
+            _quantization.quantizers.MovingAverageQuantizer(
+                num_bits=8, per_axis=False, symmetric=False, narrow_range=False
+            )
+        ]
+
+    def get_config(self):
+        """Nothing to say."""
+        return {}
+
+
+class Nothing(OutputOnly):
+    """Leaves a layer alone: its output keeps the scale of its input."""
+
+    def get_output_quantizers(self, layer):
+        """None."""
+        return []
+
+
+# Layers that tfmot does not know, and how it shall treat them.
+_CONFIGS = {
+    "Multiply": OutputOnly,
+    "Activation": OutputOnly,
+    "UpSampling2D": Nothing,
+    "Resizing": Nothing,
+    "Cropping2D": Nothing,
+    "Permute": Nothing,
+}
+
+
+def build_twin(job):
+    """The tf_keras model that `job["layers"]` describes, annotated."""
+    tensors = {"images": tf_keras.Input(job["input_shape"], name="images")}
+    for entry in job["layers"]:
+        cls = getattr(tf_keras.layers, entry["class"])
+        layer = cls(**entry["config"], name=entry["name"])
+        if entry["class"] in _CONFIGS:
+            layer = _quantization.quantize_annotate_layer(
+                layer, _CONFIGS[entry["class"]]()
+            )
+        inputs = [tensors[name] for name in entry["inputs"]]
+        x = layer(inputs if len(inputs) > 1 else inputs[0])
+        tensors[entry["name"]] = x
+    return tf_keras.Model(tensors["images"], x)
+
+
+def main(folder):
+    """Builds, tunes and writes the weights back."""
+    folder = pathlib.Path(folder)
+    job = json.loads((folder / "job.json").read_text())
+    weights = np.load(folder / "weights.npz")
+    data = np.load(folder / "data.npz")
+    tf_keras.utils.set_random_seed(job["seed"])
+    twin = build_twin(job)
+    for entry in job["layers"]:
+        if entry["weights"]:
+            layer = twin.get_layer(_twin_name(twin, entry["name"]))
+            values = [weights[key] for key in entry["weights"]]
+            layer.set_weights(values)
+    scope = {"OutputOnly": OutputOnly, "Nothing": Nothing}
+    with _quantization.quantize_scope(scope):
+        model = _quantization.quantize_apply(
+            _quantization.quantize_annotate_model(twin)
+        )
+    steps = max(1, job["epochs"] * -(-len(data["images"]) // job["batch_size"]))
+    schedule = tf_keras.optimizers.schedules.CosineDecay(
+        job["learning_rate"], steps
+    )
+    model.compile(
+        tf_keras.optimizers.Adam(schedule),
+        tf_keras.losses.SparseCategoricalCrossentropy(
+            from_logits=job["from_logits"]
+        ),
+        metrics=["accuracy"],
+    )
+    model.fit(
+        data["images"],
+        data["labels"],
+        batch_size=job["batch_size"],
+        epochs=job["epochs"],
+        verbose=2,
+    )
+    np.savez(folder / "tuned.npz", **_tuned_weights(model, job))
+
+
+def _twin_name(model, name):
+    names = {layer.name for layer in model.layers}
+    return name if name in names else f"quantize_annotate_{name}"
+
+
+def _tuned_weights(model, job):
+    """Kernels and biases by the names under which they came."""
+    tuned = {}
+    by_name = {layer.name: layer for layer in model.layers}
+    for entry in job["layers"]:
+        if not entry["weights"]:
+            continue
+        # The wrapper holds the variables; the layer's own attributes are
+        # their rounded values by now. The kernel comes before the bias.
+        wrapper = by_name[f"quant_{entry['name']}"]
+        ends = ("/kernel:0", "/depthwise_kernel:0", "/bias:0")
+        values = sorted(
+            (w for w in wrapper.weights if w.name.endswith(ends)),
+            key=lambda weight: weight.name.endswith("/bias:0"),
+        )
+        for key, value in zip(entry["weights"], values, strict=True):
+            tuned[key] = value.numpy()
+    return tuned
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,232 @@
+"""`ratn verify`: does an exported file compute what its model does?"""
+
+import argparse
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from . import metadata
+from .convert import load_model
+from .images import load_images
+from .litert import LiteRTModel
+
+# Precision of the file -> largest difference of a score that is let pass,
+# and smallest share of images with the same best class.
+LIMITS = {
+    "none": (1e-4, 0.999),
+    "float16": (2e-2, 0.999),
+    "dynamic": (0.1, 0.99),
+    "int8": (0.5, 0.95),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How an exported file differs from its model, on some images.
+
+    Args:
+        num_images: Integer.
+        largest_difference: Float. Of any score of any image.
+        mean_difference: Float. Over all scores.
+        agreement: Float. Share of images with the same best class.
+        class_drop: Dict from class name to how much accuracy the file loses
+            in it; empty without the images' classes.
+        max_difference: Float. The limit for `largest_difference`.
+        min_agreement: Float. The limit for `agreement`.
+    """
+
+    num_images: int
+    largest_difference: float
+    mean_difference: float
+    agreement: float
+    class_drop: dict
+    max_difference: float
+    min_agreement: float
+
+    @property
+    def passes(self):
+        """Whether both limits are kept."""
+        return bool(
+            self.largest_difference <= self.max_difference
+            and self.agreement >= self.min_agreement
+        )
+
+    def __str__(self):
+        lines = [
+            f"images              {self.num_images}",
+            f"largest difference  {self.largest_difference:.3g}"
+            f"  (limit {self.max_difference:g})",
+            f"mean difference     {self.mean_difference:.3g}",
+            f"top-1 agreement     {self.agreement:.2%}"
+            f"  (limit {self.min_agreement:.1%})",
+        ]
+        lines += [
+            f"  {name}: accuracy lower by {100 * drop:.1f} points"
+            for name, drop in self.class_drop.items()
+            if drop > 0
+        ]
+        return "\n".join([*lines, "PASSED" if self.passes else "FAILED"])
+
+
+def verify(
+    model,
+    path,
+    images,
+    labels=None,
+    max_difference=None,
+    min_agreement=None,
+):
+    """Compares a Keras model with a file exported from it.
+
+    Args:
+        model: Keras model.
+        path: Path of a `.tflite` file or of a SavedModel folder.
+        images: Array of images as the model takes them.
+        labels: Optional integer array with the classes of the images.
+        max_difference: Float. Largest difference of a score that passes.
+            Defaults to the limit for the file's precision in `LIMITS`.
+        min_agreement: Float. Smallest share of images with the same best
+            class that passes. Defaults likewise.
+
+    Returns:
+        `Comparison`.
+
+    Example:
+
+    >>> comparison = keras_ratn.export.verify(model, "model.tflite", images)
+    >>> comparison.passes
+    True
+    """
+    path = pathlib.Path(path)
+    entry = _record_of(path)
+    actual_scores = _scores(path, model, images)
+    expected = model.predict(images, verbose=0)
+    classes = expected.shape[-1]
+    names = metadata.class_names(model)
+    if entry and entry["classes"] != names and "class_0" not in names:
+        raise ValueError(
+            f"{path.name} was exported from a model with other classes. "
+            f"Received: {entry['classes'][:3]}... in its record, "
+            f"{names[:3]}... in the model"
+        )
+    if actual_scores.shape[-1] != classes:
+        raise ValueError(
+            f"{path.name} was exported from another model. Received: "
+            f"{actual_scores.shape[-1]} scores from the file, {classes} from "
+            "the model"
+        )
+    precision = entry["quantization"] if entry else "none"
+    limits = LIMITS[precision]
+    difference = np.abs(actual_scores - expected)
+    best, expected_best = actual_scores.argmax(-1), expected.argmax(-1)
+    return Comparison(
+        num_images=len(images),
+        largest_difference=float(difference.max()),
+        mean_difference=float(difference.mean()),
+        agreement=float((best == expected_best).mean()),
+        class_drop=_class_drop(best, expected_best, labels, names),
+        max_difference=limits[0] if max_difference is None else max_difference,
+        min_agreement=limits[1] if min_agreement is None else min_agreement,
+    )
+
+
+def _record_of(path):
+    """The file's record, checked against the file."""
+    entry = metadata.read(path)
+    if entry and path.is_file() and entry["sha256"] != metadata.sha256(path):
+        raise ValueError(
+            f"{path.name} is not the file that {metadata.RECORDS} beside it "
+            "describes: its checksum differs. Export it again."
+        )
+    return entry
+
+
+def _scores(path, model, images):
+    if path.is_dir():
+        import tensorflow as tf
+
+        served = tf.saved_model.load(str(path)).signatures["serving_default"]
+        shape = served.structured_input_signature[1]["images"].shape
+        _check_shapes(path, tuple(shape)[1:], images)
+        batches = [
+            served(images=tf.constant(images[i : i + 32]))["scores"].numpy()
+            for i in range(0, len(images), 32)
+        ]
+        return np.concatenate(batches)
+    file = LiteRTModel(path)
+    _check_shapes(path, file.input_shape[1:], images)
+    outputs = file.predict(images)
+    return outputs.get("scores", next(iter(outputs.values())))
+
+
+def _check_shapes(path, shape, images):
+    if tuple(shape) != images.shape[1:]:
+        raise ValueError(
+            f"{path.name} was exported for images of {tuple(shape)}. "
+            f"Received: images of {images.shape[1:]}. Was it exported from "
+            "another model?"
+        )
+
+
+def _class_drop(best, expected_best, labels, names):
+    if labels is None:
+        return {}
+    drops = {}
+    for index in np.unique(labels):
+        of_class = labels == index
+        before = (expected_best[of_class] == index).mean()
+        after = (best[of_class] == index).mean()
+        drops[names[index]] = float(before - after)
+    return drops
+
+
+def main(arguments=None):
+    """Runs `ratn verify`.
+
+    Args:
+        arguments: Optional list of strings. Defaults to the command line's.
+
+    Returns:
+        Integer exit status: 0 when the file keeps the limits.
+    """
+    parser = argparse.ArgumentParser(
+        prog="ratn verify",
+        description="Compares a saved model with a file exported from it.",
+    )
+    parser.add_argument("model", help="a .keras file")
+    parser.add_argument("file", help="a .tflite file or a SavedModel folder")
+    parser.add_argument(
+        "--data", required=True, help="folder of images or .npz file"
+    )
+    parser.add_argument(
+        "--num-images", type=int, default=500, help="at most (default: 500)"
+    )
+    parser.add_argument("--max-difference", type=float, help="of a score")
+    parser.add_argument("--min-agreement", type=float, help="of best classes")
+    options = parser.parse_args(arguments)
+    try:
+        model = load_model(options.model)
+        shape = tuple(model.inputs[0].shape[1:])
+        images, labels, names = load_images(
+            options.data, shape, options.num_images
+        )
+        if names and names != metadata.class_names(model):
+            labels = None  # the folders are not the model's classes
+        comparison = verify(
+            model,
+            options.file,
+            images,
+            labels,
+            options.max_difference,
+            options.min_agreement,
+        )
+    except ValueError as error:
+        print(f"ratn verify: {error}")
+        return 2
+    print(comparison)
+    return 0 if comparison.passes else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

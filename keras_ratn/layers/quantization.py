@@ -1,0 +1,192 @@
+"""Layers that compute in floats as LiteRT will compute in 8-bit integers."""
+
+import keras
+from keras import ops
+from keras.quantizers import fake_quant_with_min_max_vars
+
+from keras_ratn.layers import _common
+from keras_ratn.layers.classification_head import ClassificationHead
+
+# A channel of zeros has no range; this stands in for it.
+_SMALLEST_RANGE = 1e-6
+
+
+@keras.saving.register_keras_serializable(package="keras_ratn")
+class FakeQuantization(keras.layers.Layer):
+    """Rounds a tensor to the 256 values that 8 bits have in its range.
+
+    The range is either fixed or a moving average of the smallest and largest
+    values seen in training; it always includes zero. Gradients pass straight
+    through, except for values out of range, which have none.
+
+    Reference:
+    - [Quantization and Training of Neural Networks for Efficient
+        Integer-Arithmetic-Only Inference (Jacob et al., 2018)](
+        https://arxiv.org/abs/1712.05877), section 3
+
+    Args:
+        minimum: Float. The range's lower end, at first. Defaults to `-6.0`.
+        maximum: Float. The range's upper end, at first. Defaults to `6.0`.
+        fixed: Boolean. Whether training leaves the range alone. Defaults to
+            `False`.
+        momentum: Float. How much of the range each training batch leaves.
+            Defaults to `0.99`.
+        **kwargs: Base layer arguments (`name`, `dtype`, ...).
+
+    Call arguments:
+        inputs: Tensor of any shape.
+        training: Boolean. Whether the range follows the batch's.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        The same as the input's.
+
+    Example:
+
+    >>> layer = keras_ratn.layers.FakeQuantization(0.0, 255.0)
+    >>> [float(value) for value in layer(keras.ops.array([3.4, 300.0]))]
+    [3.0, 255.0]
+    """
+
+    def __init__(
+        self, minimum=-6.0, maximum=6.0, fixed=False, momentum=0.99, **kwargs
+    ):
+        super().__init__(**kwargs)
+        if not minimum <= 0 <= maximum or minimum == maximum:
+            raise ValueError(
+                "The range must include zero and more. Received: "
+                f"minimum={minimum}, maximum={maximum}"
+            )
+        self.minimum = float(minimum)
+        self.maximum = float(maximum)
+        self.fixed = bool(fixed)
+        self.momentum = float(momentum)
+
+    def build(self, input_shape):
+        self.lower = self._end("lower", self.minimum)
+        self.upper = self._end("upper", self.maximum)
+
+    def _end(self, name, value):
+        return self.add_weight(
+            name=name,
+            shape=(),
+            initializer=keras.initializers.Constant(value),
+            trainable=False,
+            dtype="float32",
+        )
+
+    def call(self, inputs, training=False):
+        if training and not self.fixed:
+            self._follow(self.lower, ops.minimum(ops.min(inputs), 0))
+            self._follow(self.upper, ops.maximum(ops.max(inputs), 0))
+        return fake_quant_with_min_max_vars(
+            inputs,
+            ops.convert_to_tensor(self.lower),
+            ops.convert_to_tensor(self.upper),
+        )
+
+    def _follow(self, variable, value):
+        value = ops.cast(ops.stop_gradient(value), "float32")
+        variable.assign(variable * self.momentum + value * (1 - self.momentum))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "fixed": self.fixed,
+            "momentum": self.momentum,
+        }
+
+
+def _fake_quantized(kernel, per_channel=True):
+    """A kernel rounded to -127..127, by its last axis or as a whole."""
+    kernel = ops.convert_to_tensor(kernel)
+    axes = tuple(range(len(kernel.shape) - 1)) if per_channel else None
+    limit = ops.max(ops.abs(ops.stop_gradient(kernel)), axis=axes)
+    limit = ops.maximum(limit, _SMALLEST_RANGE)
+    return fake_quant_with_min_max_vars(
+        kernel,
+        -limit,
+        limit,
+        narrow_range=True,
+        axis=-1 if per_channel else None,
+    )
+
+
+@keras.saving.register_keras_serializable(package="keras_ratn")
+class QuantizationAwareConv2D(keras.layers.Conv2D):
+    """A convolution with a kernel of 8 bits, a scale for each output channel.
+
+    Arguments, shapes and weights are those of `keras.layers.Conv2D`. The
+    output is not rounded: `FakeQuantization` after the activation does that.
+
+    Example:
+
+    >>> layer = keras_ratn.layers.QuantizationAwareConv2D(4, 3)
+    >>> tuple(layer(keras.ops.ones((1, 8, 8, 3))).shape)
+    (1, 6, 6, 4)
+    """
+
+    def convolution_op(self, inputs, kernel):
+        return super().convolution_op(inputs, _fake_quantized(kernel))
+
+
+@keras.saving.register_keras_serializable(package="keras_ratn")
+class QuantizationAwareDepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """A depthwise convolution with a kernel of 8 bits, scaled by channel.
+
+    Arguments, shapes and weights are those of `keras.layers.DepthwiseConv2D`,
+    without an activation.
+
+    Example:
+
+    >>> layer = keras_ratn.layers.QuantizationAwareDepthwiseConv2D(1)
+    >>> tuple(layer(keras.ops.ones((1, 8, 8, 3))).shape)
+    (1, 8, 8, 3)
+    """
+
+    def call(self, inputs):
+        # (h, w, channels, multiplier): each output channel has a scale.
+        shape = self.kernel.shape
+        kernel = ops.reshape(self.kernel, (*shape[:2], shape[2] * shape[3]))
+        kernel = ops.reshape(_fake_quantized(kernel), shape)
+        outputs = ops.depthwise_conv(
+            inputs,
+            kernel,
+            strides=self.strides,
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+        if not self.use_bias:
+            return outputs
+        bias = self.bias
+        if _common.standard_data_format(self.data_format) == "channels_first":
+            bias = ops.reshape(bias, (-1, 1, 1))
+        return ops.add(outputs, bias)
+
+
+@keras.saving.register_keras_serializable(package="keras_ratn")
+class QuantizationAwareDense(ClassificationHead):
+    """A dense layer with a kernel of 8 bits, one scale for all of it.
+
+    Arguments, shapes and weights are those of `ClassificationHead`, without
+    an activation. (LiteRT's converter fails on a scale for each unit.)
+
+    Example:
+
+    >>> layer = keras_ratn.layers.QuantizationAwareDense(4)
+    >>> tuple(layer(keras.ops.ones((1, 8))).shape)
+    (1, 4)
+    """
+
+    def call(self, inputs, training=None):
+        kernel = _fake_quantized(self.kernel, per_channel=False)
+        outputs = ops.matmul(inputs, kernel)
+        return ops.add(outputs, self.bias) if self.use_bias else outputs

@@ -1,0 +1,116 @@
+"""The Android project against exported files, as far as without Android."""
+
+import json
+import pathlib
+import re
+import xml.etree.ElementTree
+
+import keras
+import numpy as np
+import pytest
+from tiny_models import predict
+from tiny_models import random_pixels
+from tiny_models import SMALLEST
+from tiny_models import tiny_model
+
+import export
+from export.litert import LiteRTModel
+from export.metadata import LABELS
+from export.tflite import to_tflite
+
+APP = pathlib.Path(export.__file__).parent / "android" / "app"
+SOURCES = APP / "src" / "main" / "java" / "keras_ratn" / "classifier"
+CLASSES = ["ant", "bee", "cat", "dog", "eel"]
+
+
+def constants(file):
+    """`const val NAME = value` of a Kotlin file."""
+    text = (SOURCES / file).read_text()
+    found = re.findall(r"const val (\w+) = (\S+)", text)
+    return {name: json.loads(value) for name, value in found}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A file with mask, as the project's README has it made."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("written with TensorFlow")
+    keras.utils.set_random_seed(1704)
+    model = tiny_model(architecture=SMALLEST, class_names=CLASSES)
+    path = tmp_path_factory.mktemp("assets") / "model.tflite"
+    to_tflite(
+        model,
+        path,
+        "int8",
+        representative_data=[random_pixels(24)],
+        with_mask=True,
+    )
+    return model, path
+
+
+def test_app_reads_the_names_shapes_and_types_that_files_have(exported):
+    _, path = exported
+    app = constants("Classifier.kt")
+    assert path.name == app["MODEL_FILE"]
+    assert (path.parent / app["LABELS_FILE"]).exists()
+    entry = json.loads((path.parent / "model.json").read_text())[path.name]
+    taken = entry["inputs"][app["INPUT_NAME"]]
+    assert len(taken["shape"]) == 4
+    assert taken["shape"][0] == 1
+    assert taken["shape"][-1] == app["CHANNELS"]
+    assert taken["type"] == "uint8"
+    scores = entry["outputs"][app["SCORES_NAME"]]
+    assert scores["shape"] == [1, len(CLASSES)]
+    mask = entry["outputs"][app["MASK_NAME"]]
+    assert len(mask["shape"]) == 4
+    # The app makes arrays of floats for both.
+    assert scores["type"] == mask["type"] == "float32"
+
+
+def test_readme_and_gradle_agree_with_the_app():
+    app = constants("Classifier.kt")
+    readme = (APP.parent / "README.md").read_text()
+    assert f"--output {app['MODEL_FILE']}" in readme
+    assert app["LABELS_FILE"] == LABELS
+    assert LABELS in readme
+    gradle = (APP / "build.gradle.kts").read_text()
+    assert "com.google.ai.edge.litert:litert:" in gradle
+    assert 'noCompress += "tflite"' in gradle
+    (namespace,) = re.findall(r'namespace = "(.+)"', gradle)
+    for file in SOURCES.glob("*.kt"):
+        assert file.read_text().startswith(f"package {namespace}\n")
+    settings = (APP.parent / "settings.gradle.kts").read_text()
+    assert 'include(":app")' in settings
+    assert (APP / "src" / "main" / "assets").is_dir()
+
+
+def test_manifest_names_the_activity():
+    manifest = APP / "src" / "main" / "AndroidManifest.xml"
+    root = xml.etree.ElementTree.parse(manifest).getroot()
+    (activity,) = root.iter("activity")
+    name = activity.get("{http://schemas.android.com/apk/res/android}name")
+    source = SOURCES / f"{name.lstrip('.')}.kt"
+    assert f"class {name.lstrip('.')} : Activity()" in source.read_text()
+
+
+def test_steps_of_the_app_in_python(exported):
+    """From `model.json` and the file alone: resize, bytes in, top 3 out."""
+    model, path = exported
+    app = constants("Classifier.kt")
+    folder = path.parent
+    entry = json.loads((folder / "model.json").read_text())[path.name]
+    labels = (folder / app["LABELS_FILE"]).read_text().splitlines()
+    _, height, width, _ = entry["inputs"][app["INPUT_NAME"]]["shape"]
+    photo = np.rint(random_pixels(1, size=64, seed=5))[0]
+    resized = keras.ops.image.resize(photo, (height, width))
+    resized = np.rint(keras.ops.convert_to_numpy(resized)).astype("uint8")
+    interpreter = LiteRTModel(path)
+    outputs = interpreter.run(**{app["INPUT_NAME"]: resized[None]})
+    scores = outputs[app["SCORES_NAME"]][0]
+    best = scores.argsort()[::-1][: app["TOP"]]
+    expected = predict(model, resized[None].astype("float32"))[0]
+    assert labels[best[0]] == CLASSES[expected.argmax()]
+    assert np.abs(scores - expected).max() < 0.1
+    mask = outputs[app["MASK_NAME"]][0].mean(-1)
+    assert mask.shape == (height, width)
+    assert 0 < mask.min() < mask.max() < 1

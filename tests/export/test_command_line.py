@@ -1,0 +1,177 @@
+"""`ratn export`, `ratn verify` and `ratn benchmark`, from file to file."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from tiny_models import random_pixels
+from tiny_models import SMALLEST
+from tiny_models import tiny_model
+
+from export import benchmark
+from export import flatbuffer
+from export import images as export_images
+from export.verify import verify
+from keras_ratn.__main__ import main
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="written with TensorFlow"
+)
+
+CLASSES = ["ant", "bee", "cat", "dog", "eel"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A saved model, images and files exported by the command."""
+    keras.utils.set_random_seed(1704)
+    folder = tmp_path_factory.mktemp("command")
+    model = tiny_model(architecture=SMALLEST, class_names=CLASSES)
+    model.save(folder / "model.keras")
+    pixels = random_pixels(30)
+    labels = np.arange(30) % 5
+    np.savez(folder / "data.npz", images=pixels, labels=labels)
+    for number, (image, label) in enumerate(zip(pixels, labels)):
+        place = folder / "photos" / CLASSES[label]
+        place.mkdir(parents=True, exist_ok=True)
+        # Of another size than the model takes.
+        image = np.kron(image, np.ones((2, 2, 1)))
+        keras.utils.save_img(place / f"{number:02}.png", image, scale=False)
+    export(folder, "--quantize", "int8", "--data", str(folder / "photos"))
+    export(folder, "--format", "saved_model")
+    return folder
+
+
+def export(folder, *options):
+    assert main(["export", str(folder / "model.keras"), *options]) == 0
+
+
+def run_verify(folder, file, *options):
+    return main(
+        [
+            "verify",
+            str(folder / "model.keras"),
+            str(folder / file),
+            "--data",
+            str(folder / "data.npz"),
+            *options,
+        ]
+    )
+
+
+def test_export_writes_beside_the_model(folder):
+    assert not flatbuffer.not_integer(folder / "model_int8.tflite")
+    assert (folder / "model_saved_model" / "saved_model.pb").exists()
+    records = json.loads((folder / "model.json").read_text())
+    assert set(records) == {"model_int8.tflite", "model_saved_model"}
+    assert records["model_int8.tflite"]["source"].endswith("model.keras")
+
+
+def test_export_takes_labels_and_refuses_too_few(folder, capsys, tmp_path):
+    (tmp_path / "names.txt").write_text("only\ntwo\n")
+    arguments = [str(folder / "model.keras"), "--labels"]
+    status = main(["export", *arguments, str(tmp_path / "names.txt")])
+    assert status == 1
+    assert "2 labels for 5 classes" in capsys.readouterr().out
+
+
+def test_export_says_what_is_missing(folder, capsys):
+    assert main(["export", str(folder / "none.keras")]) == 1
+    assert "which does not exist" in capsys.readouterr().out
+    model = str(folder / "model.keras")
+    assert main(["export", model, "--quantize", "int8"]) == 1
+    assert "--data FOLDER" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", ["model_int8.tflite", "model_saved_model"])
+def test_verify_passes(folder, file, capsys):
+    # Random weights are near a tie on every image: judge by scores.
+    assert run_verify(folder, file, "--min-agreement", "0.5") == 0
+    out = capsys.readouterr().out
+    assert "PASSED" in out
+    assert "top-1 agreement" in out
+
+
+def test_verify_fails_over_its_limits(folder, capsys):
+    options = ["--max-difference", "1e-9"]
+    assert run_verify(folder, "model_int8.tflite", *options) == 1
+    assert "FAILED" in capsys.readouterr().out
+
+
+def test_verify_measures_what_it_says(folder):
+    model = keras.saving.load_model(folder / "model.keras")
+    pixels = random_pixels(10)
+    expected = model.predict(pixels, verbose=0)
+    best = expected.argmax(-1)
+    comparison = verify(
+        model, folder / "model_saved_model", pixels, labels=best
+    )
+    assert comparison.largest_difference < 1e-5
+    assert comparison.agreement == 1
+    assert set(comparison.class_drop.values()) == {0.0}
+
+
+def test_verify_refuses_the_wrong_file(folder, tmp_path):
+    other = tiny_model(classes=3, architecture=SMALLEST)
+    with pytest.raises(ValueError, match="5 scores from the file, 3 from"):
+        verify(other, folder / "model_int8.tflite", random_pixels(2))
+    larger = tiny_model(architecture=SMALLEST, input_shape=(40, 40, 3))
+    with pytest.raises(ValueError, match="was exported for images of"):
+        verify(larger, folder / "model_int8.tflite", random_pixels(2, 40))
+    renamed = tiny_model(architecture=SMALLEST, class_names=list("vwxyz"))
+    with pytest.raises(ValueError, match="with other classes"):
+        verify(renamed, folder / "model_int8.tflite", random_pixels(2))
+    with pytest.raises(ValueError, match="which does not exist"):
+        verify(renamed, tmp_path / "none.tflite", random_pixels(2))
+
+
+def test_verify_refuses_a_changed_file(folder, tmp_path):
+    for name in ("model_int8.tflite", "model.json"):
+        shutil.copy(folder / name, tmp_path)
+    with open(tmp_path / "model_int8.tflite", "ab") as file:
+        file.write(b"more")
+    model = keras.saving.load_model(folder / "model.keras")
+    with pytest.raises(ValueError, match="its checksum differs"):
+        verify(model, tmp_path / "model_int8.tflite", random_pixels(2))
+
+
+def test_benchmark_measures_and_draws(folder, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    file = str(folder / "model_int8.tflite")
+    out = tmp_path / "results.json"
+    assert main(["benchmark", file, "--runs", "3", "--output", str(out)]) == 0
+    results = json.loads(out.read_text())
+    entry = results["files"][file]
+    assert [run["threads"] for run in entry["runs"]] == [1, 2, 4]
+    assert all(run["median_ms"] > 0 for run in entry["runs"])
+    assert entry["bytes"] == (folder / "model_int8.tflite").stat().st_size
+    assert entry["operations"]["LOGISTIC (int8)"] == 1
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert "int8 instructions" in capsys.readouterr().out
+
+
+def test_benchmark_refuses_what_is_no_model(tmp_path, capsys):
+    assert main(["benchmark", str(tmp_path / "none.tflite")]) == 1
+    assert "which does not exist" in capsys.readouterr().out
+    (tmp_path / "empty.tflite").write_bytes(b"no flatbuffer at all, surely")
+    with pytest.raises(ValueError, match="LiteRT cannot run"):
+        benchmark._probe(str(tmp_path / "empty.tflite"), 1, 1)
+
+
+def test_images_have_to_fit(folder, tmp_path):
+    load = export_images.load_images
+    images, labels, names = load(folder / "photos", (32, 32, 3), limit=7)
+    assert images.shape == (7, 32, 32, 3)
+    assert names == CLASSES
+    assert labels.max() < 5
+    with pytest.raises(ValueError, match="Resize them"):
+        load(folder / "data.npz", (40, 40, 3))
+    with pytest.raises(ValueError, match="which is neither"):
+        load(tmp_path / "none", (32, 32, 3))
+    with pytest.raises(ValueError, match="which has none"):
+        load(tmp_path, (32, 32, 3))
+    np.savez(tmp_path / "other.npz", pictures=np.zeros(3))
+    with pytest.raises(ValueError, match="must hold an array `images`"):
+        load(tmp_path / "other.npz", (32, 32, 3))

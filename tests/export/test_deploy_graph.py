@@ -1,0 +1,248 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from tiny_models import predict
+from tiny_models import random_pixels
+from tiny_models import randomize
+from tiny_models import TINY
+from tiny_models import tiny_model
+
+import keras_ratn
+from export.deploy_graph import deploy_graph
+
+OPTIONS = {
+    "default": {},
+    "resnext": {"unit": "resnext"},
+    "inception": {"unit": "inception"},
+    "naive": {"attention_learning": "naive"},
+    "channel": {"mask_activation": "channel"},
+    "spatial": {"mask_activation": "spatial"},
+    "local": {"mask_structure": "local_convolution"},
+    "align_corners": {"interpolation": "bilinear_align_corners"},
+    "transpose": {"interpolation": "transpose"},
+    "imagenet_stem": {
+        "stem": "imagenet",
+        "tail_filters": 32,
+        "num_tail_units": 1,
+    },
+    "deeper_units": {
+        "num_pre_units": 2,
+        "num_trunk_units": 3,
+        "num_mask_units": 2,
+        "num_closing_units": 1,
+    },
+    "shortcut_from_stem": {"stage_filters": (8, 8)},
+}
+
+
+def with_options(options):
+    return dataclasses.replace(TINY, **options)
+
+
+def difference(expected, actual):
+    """Largest difference in units of the largest expected value."""
+    return np.abs(actual - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("size", [32, 37])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_computes_what_the_model_does(options, size):
+    model = tiny_model(
+        architecture=with_options(options),
+        input_shape=(size, size, 3),
+        classifier_activation=None,
+    )
+    images = random_pixels(2, 40)[:, :size, :size]
+    deployed = deploy_graph(model)
+    expected = predict(model, images)
+    assert difference(expected, predict(deployed, images)) < 1e-5
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_holds_plain_layers_without_batch_normalization(options):
+    deployed = deploy_graph(tiny_model(architecture=with_options(options)))
+    for layer in deployed.layers:
+        ours = type(layer).__module__.startswith("keras_ratn.")
+        # The head is a Dense that remembers the names of the classes.
+        assert not ours or layer.name == "predictions"
+        assert not isinstance(layer, keras.layers.BatchNormalization)
+        assert getattr(layer, "data_format", None) != "channels_first"
+
+
+@pytest.mark.parametrize("unit", ["residual", "resnext", "inception"])
+def test_turns_channels_first_into_channels_last(unit):
+    architecture = dataclasses.replace(TINY, unit=unit)
+    source = tiny_model(
+        architecture=architecture,
+        data_format="channels_first",
+        classifier_activation=None,
+    )
+    deployed = deploy_graph(source)
+    assert deployed.input_shape == (None, 32, 32, 3)
+    images = random_pixels(2)
+    expected = predict(source, images.transpose(0, 3, 1, 2))
+    assert difference(expected, predict(deployed, images)) < 1e-5
+
+
+def test_leaves_the_model_as_it_was():
+    model = tiny_model()
+    images = random_pixels(2)
+    before = predict(model, images)
+    names = [layer.name for layer in model.layers]
+    variables = [id(v) for v in deploy_graph(model).variables]
+    np.testing.assert_array_equal(predict(model, images), before)
+    assert [layer.name for layer in model.layers] == names
+    assert not set(variables) & {id(v) for v in model.variables}
+
+
+def test_works_on_a_loaded_file_and_twice(tmp_path):
+    model = tiny_model(class_names=list("abcde"))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    deployed = deploy_graph(deploy_graph(loaded))
+    images = random_pixels(2)
+    expected = predict(model, images)
+    assert difference(expected, predict(deployed, images)) < 1e-5
+    assert deployed.get_layer("predictions").class_names == list("abcde")
+
+
+def test_can_be_saved(tmp_path):
+    deployed = deploy_graph(tiny_model(input_shape=(37, 37, 3)))
+    deployed.save(tmp_path / "deployed.keras")
+    loaded = keras.saving.load_model(tmp_path / "deployed.keras")
+    images = random_pixels(2, 40)[:, :37, :37]
+    np.testing.assert_allclose(
+        predict(loaded, images), predict(deployed, images), atol=1e-6
+    )
+
+
+def test_brings_mixed_precision_back_to_float32():
+    keras.config.set_dtype_policy("mixed_float16")
+    model = tiny_model(classifier_activation=None)
+    keras.config.set_dtype_policy("float32")
+    deployed = deploy_graph(model)
+    assert all(layer.compute_dtype == "float32" for layer in deployed.layers)
+    images = random_pixels(2)
+    expected = predict(model, images)
+    assert difference(expected, predict(deployed, images)) < 0.02
+
+
+def test_returns_the_last_mask():
+    model = tiny_model()
+    deployed = deploy_graph(model, with_mask=True)
+    images = random_pixels(2)
+    scores, mask = predict(deployed, images)
+    np.testing.assert_allclose(scores, predict(model, images), atol=1e-5)
+    features = keras.Model(
+        model.inputs, model.get_layer("stage2_unit").output
+    ).predict(images, verbose=0)
+    module = model.get_layer("stage2_attention1")
+    _, expected = module(features, training=False, return_attention_mask=True)
+    expected = keras.ops.convert_to_numpy(expected)
+    np.testing.assert_allclose(mask, expected, atol=1e-5)
+
+
+def test_takes_dropout_away():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Dropout(0.5)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, x)
+    randomize(model)
+    deployed = deploy_graph(model)
+    kinds = [type(layer).__name__ for layer in deployed.layers]
+    assert kinds == ["InputLayer", "Conv2D", "GlobalAveragePooling2D"]
+    images = random_pixels(2, 8)
+    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+
+
+@pytest.mark.parametrize("padding, folds", [("valid", True), ("same", False)])
+def test_folds_the_scaling_of_pixels_where_exact(padding, folds):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 50, offset=-2.0)(inputs)
+    x = keras.layers.Conv2D(4, 3, padding=padding)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, x)
+    deployed = deploy_graph(model)
+    assert len(deployed.layers) == (3 if folds else 4)
+    images = random_pixels(2, 8)
+    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+
+
+def test_takes_functional_models_of_others():
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.ZeroPadding2D(1)(inputs)
+    x = keras.layers.Conv2D(8, 3, 2, activation="relu")(x)
+    y = keras.layers.DepthwiseConv2D(3, padding="same")(x)
+    y = keras.layers.BatchNormalization(scale=False)(y)
+    x = keras.layers.Add()([x, keras.layers.Activation("relu")(y)])
+    x = keras.layers.AveragePooling2D(2)(keras.layers.BatchNormalization()(x))
+    outputs = keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, outputs)
+    randomize(model)
+    deployed = deploy_graph(model)
+    kinds = [type(layer).__name__ for layer in deployed.layers]
+    assert "BatchNormalization" not in kinds
+    assert kinds.count("ReLU") == 2
+    images = random_pixels(2, 16) / 255
+    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+
+
+def test_can_keep_batch_normalizations():
+    model = tiny_model(classifier_activation=None)
+    deployed = deploy_graph(model, depthwise_normalization=False)
+    kinds = {type(layer).__name__ for layer in deployed.layers}
+    assert "BatchNormalization" in kinds
+    images = random_pixels(2)
+    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+
+
+def test_takes_a_size_for_a_model_without_one():
+    model = tiny_model(input_shape=(None, None, 3), classifier_activation=None)
+    with pytest.raises(ValueError, match="one known size. Pass `input_shape"):
+        deploy_graph(model)
+    deployed = deploy_graph(model, input_shape=(40, 36, 3))
+    images = random_pixels(2, 40)[:, :, :36]
+    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+
+
+def test_names_the_layer_it_cannot_rewrite():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.SeparableConv2D(4, 3, name="odd_one")(inputs)
+    with pytest.raises(ValueError, match="'odd_one' of class SeparableConv2D"):
+        deploy_graph(keras.Model(inputs, x))
+
+
+def test_refuses_what_is_no_functional_model():
+    with pytest.raises(ValueError, match="must be a functional Keras model"):
+        deploy_graph("model.keras")
+    with pytest.raises(ValueError, match="one input, a batch of images"):
+        deploy_graph(
+            keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        )
+
+
+def test_refuses_a_mask_where_there_is_none():
+    architecture = dataclasses.replace(TINY, num_modules=(0, 0))
+    model = tiny_model(architecture=architecture)
+    with pytest.raises(ValueError, match="needs a model with an Attention"):
+        deploy_graph(model, with_mask=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", keras_ratn.list_models())
+def test_every_registered_network(name):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("once is enough")
+    keras.utils.set_random_seed(0)
+    builder = getattr(keras_ratn, name)
+    # The smallest size; the structure does not depend on it.
+    model = builder(input_shape=(32, 32, 3), classifier_activation=None)
+    randomize(model)
+    images = random_pixels(1)
+    limit = 1e-4 if int(name[-3:].lstrip("on")) > 164 else 1e-5
+    expected = predict(model, images)
+    assert difference(expected, predict(deploy_graph(model), images)) < limit

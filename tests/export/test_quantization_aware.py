@@ -1,0 +1,134 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from tiny_models import predict
+from tiny_models import random_pixels
+from tiny_models import SMALLEST
+from tiny_models import tiny_model
+
+from export import flatbuffer
+from export.litert import LiteRTModel
+from export.quantization_aware import quantization_aware
+from export.quantize import fine_tune
+from export.tflite import to_tflite
+from keras_ratn.layers import FakeQuantization
+
+needs_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="written with TensorFlow"
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(1704)
+    return tiny_model(architecture=SMALLEST, class_names=list("abcde"))
+
+
+@pytest.fixture(scope="module")
+def aware(model):
+    return quantization_aware(model, [random_pixels(16)])
+
+
+def test_computes_nearly_what_the_model_does(model, aware):
+    images = random_pixels(8, seed=2)
+    difference = np.abs(predict(aware, images) - predict(model, images))
+    assert 0 < difference.max() < 0.05
+
+
+def test_rounds_where_litert_does(aware):
+    names = [layer.name for layer in aware.layers]
+    ranges = {
+        layer.name: layer
+        for layer in aware.layers
+        if isinstance(layer, FakeQuantization)
+    }
+    assert (ranges["images_range"].minimum, ranges["images_range"].maximum) == (
+        0.0,
+        255.0,
+    )
+    # Nothing between a convolution and its ReLU, nor after pooling.
+    unit = "stage1_attention1_trunk_unit1"
+    assert f"{unit}_conv1" in names
+    assert f"{unit}_conv1_range" not in names
+    assert f"{unit}_conv3_range" in names  # goes into a sum
+    assert "stage1_attention1_soft_mask_pool" in names
+    assert "stage1_attention1_soft_mask_pool_range" not in names
+    assert "stage1_attention1_soft_mask_upsampling0_range" not in names
+    mask = ranges["stage1_attention1_soft_mask_activation_range"]
+    assert mask.fixed and mask.maximum == 255 / 256
+
+
+def test_learns_and_comes_back_from_disk(model, tmp_path):
+    aware = quantization_aware(model, [random_pixels(16)])
+    images = random_pixels(16)
+    before = {
+        v.path: keras.ops.convert_to_numpy(v) for v in aware.trainable_variables
+    }
+    fine_tune(aware, images, np.arange(16) % 5, epochs=1, verbose=0)
+    for variable in aware.trainable_variables:
+        if variable.path.endswith("kernel"):
+            assert np.any(
+                before[variable.path] != keras.ops.convert_to_numpy(variable)
+            )
+    aware.save(tmp_path / "aware.keras")
+    loaded = keras.saving.load_model(tmp_path / "aware.keras")
+    np.testing.assert_array_equal(
+        predict(loaded, images), predict(aware, images)
+    )
+    assert loaded.get_layer("predictions").class_names == list("abcde")
+
+
+@needs_tensorflow
+def test_file_computes_what_was_trained(aware, tmp_path):
+    path = to_tflite(aware, tmp_path / "m.tflite", "int8")
+    assert not flatbuffer.not_integer(path)
+    images = random_pixels(24, seed=3)
+    scores = LiteRTModel(path).predict(images)["scores"]
+    steps = 256 * np.abs(scores - predict(aware, images))
+    # Random weights amplify a step more than trained ones do.
+    assert (steps <= 3).mean() >= 0.95
+    (detail,) = LiteRTModel(path).inputs.values()
+    assert detail["quantization"] == (1.0, 0)
+
+
+@needs_tensorflow
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"unit": "resnext"},
+        {"unit": "inception"},
+        {"mask_structure": "local_convolution"},
+        {"interpolation": "bilinear_align_corners"},
+        {"interpolation": "transpose"},
+        {"attention_learning": "naive"},
+    ],
+    ids=str,
+)
+def test_every_option_becomes_an_integer_file(options, tmp_path):
+    architecture = dataclasses.replace(SMALLEST, **options)
+    images = random_pixels(24)
+    aware = quantization_aware(tiny_model(architecture=architecture), [images])
+    path = to_tflite(aware, tmp_path / "m.tflite", "int8")
+    assert not flatbuffer.not_integer(path)
+    scores = LiteRTModel(path).predict(images)["scores"]
+    # Random networks amplify each step: about 10 of 256 at most.
+    assert np.abs(scores - predict(aware, images)).max() < 10 / 256
+
+
+def test_refuses_what_it_cannot_train(model):
+    architecture = dataclasses.replace(SMALLEST, mask_activation="spatial")
+    with pytest.raises(ValueError, match="need the mask activation 'mixed'"):
+        quantization_aware(
+            tiny_model(architecture=architecture), [random_pixels(16)]
+        )
+    with pytest.raises(ValueError, match="16 images or more"):
+        quantization_aware(model, [random_pixels(2)])
+
+
+@needs_tensorflow
+def test_becomes_an_int8_file_only(aware, tmp_path):
+    with pytest.raises(ValueError, match="int8 file only"):
+        to_tflite(aware, tmp_path / "m.tflite", "float16")

@@ -1,0 +1,111 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from layer_checks import check_layer
+
+from keras_ratn.layers import FakeQuantization
+from keras_ratn.layers import QuantizationAwareConv2D
+from keras_ratn.layers import QuantizationAwareDense
+from keras_ratn.layers import QuantizationAwareDepthwiseConv2D
+
+
+def test_fake_quantization_has_the_properties_of_a_layer():
+    layer = FakeQuantization(-1.0, 2.0, momentum=0.5)
+    twin = FakeQuantization.from_config(layer.get_config())
+    assert twin.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize(
+    "cls, kwargs, channels",
+    [
+        (QuantizationAwareConv2D, {"filters": 4, "kernel_size": 3}, 4),
+        (QuantizationAwareDepthwiseConv2D, {"kernel_size": 3}, 3),
+    ],
+)
+def test_convolutions_have_the_properties_of_layers(cls, kwargs, channels):
+    check_layer(
+        cls,
+        {**kwargs, "padding": "same"},
+        (2, 6, 6, 3),
+        (2, 6, 6, channels),
+        data_formats=("channels_last",),
+        dynamic_size=False,
+    )
+
+
+def test_rounds_to_256_values_in_the_range():
+    layer = FakeQuantization(-1.0, 3.0)
+    x = np.linspace(-2, 4, 1001).astype("float32")
+    y = ops.convert_to_numpy(layer(x))
+    step = 4 / 255
+    assert len(np.unique(np.rint(y / step))) == 256
+    inside = (x > -1) & (x < 3)
+    assert np.abs(y - x)[inside].max() <= 0.51 * step
+    # The zero point is an integer, so the ends may move by half a step.
+    assert abs(y.min() + 1) < step and abs(y.max() - 3) < step
+    assert 0.0 in y
+
+
+def test_range_follows_training_and_holds_zero():
+    layer = FakeQuantization(-4.0, 4.0, momentum=0.75)
+    x = ops.array([[1.0, 12.0]])
+    layer(x)
+    assert float(layer.upper) == 4.0
+    layer(x, training=True)
+    assert float(layer.upper) == 0.75 * 4 + 0.25 * 12
+    assert float(layer.lower) == 0.75 * -4  # towards 0, not towards 1
+    fixed = FakeQuantization(-4.0, 4.0, fixed=True)
+    fixed(x, training=True)
+    assert float(fixed.upper) == 4.0
+
+
+def test_kernels_have_127_steps_each_way_in_every_channel():
+    layer = QuantizationAwareConv2D(2, 1, use_bias=False)
+    layer.build((None, 4, 4, 3))
+    kernel = np.array([[0.5, 100.0], [0.301, -60.2], [-0.2, 7.1]])
+    layer.set_weights([kernel.reshape(1, 1, 3, 2).astype("float32")])
+    rows = np.eye(3, dtype="float32").reshape(3, 1, 1, 3)
+    rounded = ops.convert_to_numpy(layer(rows)).reshape(3, 2)
+    scale = np.abs(kernel).max(0) / 127
+    expected = np.rint(kernel / scale) * scale
+    np.testing.assert_allclose(rounded, expected, rtol=1e-5)
+
+
+def test_dense_kernel_has_one_scale():
+    layer = QuantizationAwareDense(2, use_bias=False)
+    layer.build((None, 2))
+    kernel = np.array([[0.3, 100.0], [0.5, -60.2]], "float32")
+    layer.set_weights([kernel])
+    rounded = ops.convert_to_numpy(layer(np.eye(2, dtype="float32")))
+    scale = 100 / 127
+    np.testing.assert_allclose(
+        rounded, np.rint(kernel / scale) * scale, rtol=1e-5
+    )
+
+
+def test_learns_through_the_rounding():
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 3)),
+            FakeQuantization(-1.0, 2.0),
+            QuantizationAwareConv2D(4, 3),
+            FakeQuantization(-4.0, 4.0),
+            QuantizationAwareDepthwiseConv2D(2),
+            keras.layers.Flatten(),
+            QuantizationAwareDense(2),
+        ]
+    )
+    before = model.get_weights()
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).uniform(size=(8, 4, 4, 3))
+    model.train_on_batch(x, np.ones((8, 2)))
+    changed = [np.abs(a - b).max() for a, b in zip(before, model.get_weights())]
+    names = [v.path.rsplit("/", 1)[-1] for v in model.weights]
+    for name, change in zip(names, changed):
+        assert change > 0, name
+
+
+def test_refuses_a_range_without_zero():
+    with pytest.raises(ValueError, match="must include zero"):
+        FakeQuantization(1.0, 2.0)
