@@ -139,6 +139,17 @@ class MapLayer(keras.Layer):
             name=name,
         )
 
+    def _any_size(self, shape):
+        """The shape with height and width left open.
+
+        Strided convolutions see padded maps: for the size of the unpadded
+        one, a large kernel would refuse to be built.
+        """
+        shape = list(shape)
+        for axis in _common.spatial_axes(self.data_format):
+            shape[axis] = None
+        return tuple(shape)
+
     def _build_chain(self, layers, shape):
         for layer in layers:
             layer.build(shape)

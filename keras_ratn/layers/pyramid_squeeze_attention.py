@@ -110,7 +110,7 @@ class PyramidSqueezeAttention(_attention_layer.Gate):
             conv = self._convolution(
                 width, size, f"conv{size}", self.strides, groups=groups
             )
-            conv.build(input_shape)
+            conv.build(self._any_size(input_shape))
             self.convolutions.append(conv)
             if self.strides > 1:
                 self.paddings.append(

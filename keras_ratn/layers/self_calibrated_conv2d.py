@@ -99,7 +99,7 @@ class SelfCalibratedConv2D(_attention_layer.Gate):
             setattr(self, f"{prefix}_conv", conv)
             setattr(self, f"{prefix}_bn", bn)
             # No weight depends on the height or the width.
-            conv.build(input_shape)
+            conv.build(self._any_size(input_shape))
             bn.build(input_shape)
         self.padding = None
         if self.strides > 1:
