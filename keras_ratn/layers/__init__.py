@@ -71,6 +71,7 @@ from keras_ratn.layers.token_embedding import ClassToken as ClassToken
 from keras_ratn.layers.token_embedding import (
     SinusoidalPositions as SinusoidalPositions,
 )
+from keras_ratn.layers.token_embedding import Unfold as Unfold
 from keras_ratn.layers.trunk_units import InceptionUnit as InceptionUnit
 from keras_ratn.layers.trunk_units import ResidualUnit as ResidualUnit
 from keras_ratn.layers.trunk_units import ResNeXtUnit as ResNeXtUnit

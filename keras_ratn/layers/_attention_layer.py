@@ -45,10 +45,17 @@ def reduced_channels(channels, reduction_ratio):
     return channels // reduction_ratio
 
 
+def cast(x, dtype):
+    """`ops.cast`, but no operation where there is nothing to do."""
+    if keras.backend.standardize_dtype(x.dtype) == dtype:
+        return x
+    return ops.cast(x, dtype)
+
+
 def softmax(x, axis):
     """Softmax in float32 whatever the precision of `x`."""
-    scores = ops.softmax(ops.cast(x, "float32"), axis=axis)
-    return ops.cast(scores, x.dtype)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return cast(ops.softmax(cast(x, "float32"), axis=axis), dtype)
 
 
 def to_channels_last(x, data_format):
@@ -132,6 +139,17 @@ class MapLayer(keras.Layer):
             name=name,
         )
 
+    def _any_size(self, shape):
+        """The shape with height and width left open.
+
+        Strided convolutions see padded maps: for the size of the unpadded
+        one, a large kernel would refuse to be built.
+        """
+        shape = list(shape)
+        for axis in _common.spatial_axes(self.data_format):
+            shape[axis] = None
+        return tuple(shape)
+
     def _build_chain(self, layers, shape):
         for layer in layers:
             layer.build(shape)
@@ -141,8 +159,7 @@ class MapLayer(keras.Layer):
     def _global_average(self, x):
         """`(batch, channels)`, averaged in float32."""
         axes = _common.spatial_axes(self.data_format)
-        mean = ops.mean(ops.cast(x, "float32"), axis=axes)
-        return ops.cast(mean, self.compute_dtype)
+        return cast(ops.mean(cast(x, "float32"), axis=axes), self.compute_dtype)
 
     def _as_map(self, vector):
         """`(batch, channels)` to one that multiplies a map."""
@@ -158,12 +175,12 @@ class MapLayer(keras.Layer):
 class Gate(MapLayer):
     """A map layer that multiplies its input by a mask.
 
-    A subclass computes the mask in `_attention_mask` and, where this is not
+    A subclass computes the mask in `attention_mask` and, where this is not
     one number for each channel, says its shape in `_mask_shape`.
     """
 
     def call(self, inputs, training=None, return_attention_mask=False):
-        mask = self._attention_mask(inputs, training)
+        mask = self.attention_mask(inputs, training)
         outputs = ops.multiply(inputs, mask)
         return (outputs, mask) if return_attention_mask else outputs
 

@@ -141,7 +141,8 @@ class BottleneckAttentionModule(_attention_layer.Gate):
                 x = layer(x)
         return x
 
-    def _attention_mask(self, inputs, training=None):
+    def attention_mask(self, inputs, training=None):
+        """The mask for these inputs, not applied to them."""
         channel_map = self._as_map(
             self._chain(
                 self.channel_branch, self._global_average(inputs), training
@@ -153,7 +154,7 @@ class BottleneckAttentionModule(_attention_layer.Gate):
         return ops.sigmoid(channel_map * spatial_map)
 
     def call(self, inputs, training=None, return_attention_mask=False):
-        mask = self._attention_mask(inputs, training)
+        mask = self.attention_mask(inputs, training)
         outputs = inputs + inputs * mask
         return (outputs, mask) if return_attention_mask else outputs
 

@@ -78,7 +78,7 @@ class PositionAttention(_attention_layer.ScoredLayer):
         scores = _attention_layer.softmax(similarity, axis=-1)
         mixture = ops.matmul(scores, self.value(tokens))  # (B, N, C)
         mixture = ops.reshape(mixture, (-1, *shape[1:3], x.shape[-1]))
-        x = ops.cast(self.gamma, x.dtype) * mixture + x
+        x = _attention_layer.cast(self.gamma, self.compute_dtype) * mixture + x
         outputs = _attention_layer.from_channels_last(x, self.data_format)
         return (outputs, scores) if return_attention_scores else outputs
 
@@ -151,14 +151,15 @@ class ChannelAffinityAttention(_attention_layer.ScoredLayer):
         shape = ops.shape(x)
         tokens = ops.reshape(x, (-1, shape[1] * shape[2], x.shape[-1]))
         # Sums over all positions outgrow half precision.
-        maps = ops.cast(tokens, "float32")
+        maps = _attention_layer.cast(tokens, "float32")
         affinity = ops.matmul(ops.transpose(maps, (0, 2, 1)), maps)
         sign = -1.0 if self.affinity == "dissimilar" else 1.0
-        scores = ops.cast(ops.softmax(sign * affinity, axis=-1), x.dtype)
+        scores = ops.softmax(sign * affinity, axis=-1)
+        scores = _attention_layer.cast(scores, self.compute_dtype)
         # Channel i of the mixture is sum_j scores[i, j] * channel j.
         mixture = ops.matmul(tokens, ops.transpose(scores, (0, 2, 1)))
         mixture = ops.reshape(mixture, (-1, *shape[1:3], x.shape[-1]))
-        x = ops.cast(self.gamma, x.dtype) * mixture + x
+        x = _attention_layer.cast(self.gamma, self.compute_dtype) * mixture + x
         outputs = _attention_layer.from_channels_last(x, self.data_format)
         return (outputs, scores) if return_attention_scores else outputs
 

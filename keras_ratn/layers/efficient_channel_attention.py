@@ -87,12 +87,13 @@ class EfficientChannelAttention(_attention_layer.Gate):
             ),
         )
 
-    def _attention_mask(self, inputs, training=None):
+    def attention_mask(self, inputs, training=None):
+        """The mask for these inputs, not applied to them."""
         mean = self._global_average(inputs)
         channels = mean.shape[-1]
         margin = (self.taps - 1) // 2
         padded = ops.pad(mean, ((0, 0), (margin, margin)))
-        kernel = ops.cast(self.kernel, mean.dtype)
+        kernel = _attention_layer.cast(self.kernel, self.compute_dtype)
         logits = sum(
             kernel[tap] * padded[:, tap : tap + channels]
             for tap in range(self.taps)

@@ -56,7 +56,8 @@ class PixelAttention(_attention_layer.Gate):
         )
         self.conv.build(input_shape)
 
-    def _attention_mask(self, inputs, training=None):
+    def attention_mask(self, inputs, training=None):
+        """The mask for these inputs, not applied to them."""
         return ops.sigmoid(self.conv(inputs))
 
     def _mask_shape(self, input_shape):
@@ -221,14 +222,18 @@ class EfficientMultiHeadSelfAttention(_attention_layer.ScoredLayer):
             return _attention_layer.softmax(similarity, axis=-1)
         shape = ops.shape(similarity)
         x = ops.reshape(similarity, (-1, self.num_heads, shape[2] * shape[3]))
-        kernel = ops.cast(ops.transpose(self.mix_kernel), x.dtype)
-        x = ops.matmul(kernel, x) + ops.cast(self.mix_bias, x.dtype)
+        kernel = _attention_layer.cast(
+            ops.transpose(self.mix_kernel), self.compute_dtype
+        )
+        x = ops.matmul(kernel, x) + _attention_layer.cast(
+            self.mix_bias, self.compute_dtype
+        )
         x = ops.reshape(x, (-1, self.num_heads, *shape[2:]))
-        x = ops.softmax(ops.cast(x, "float32"), axis=-1)
+        x = ops.softmax(_attention_layer.cast(x, "float32"), axis=-1)
         mean = ops.mean(x, axis=(2, 3), keepdims=True)
         variance = ops.mean(ops.square(x - mean), axis=(2, 3), keepdims=True)
         x = (x - mean) * ops.rsqrt(variance + INSTANCE_NORM_EPSILON)
-        return ops.cast(x, similarity.dtype)
+        return _attention_layer.cast(x, self.compute_dtype)
 
     def _scores_shape(self, input_shape):
         batch, height, width, _ = _attention_layer.channels_last_shape(

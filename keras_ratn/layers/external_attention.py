@@ -15,9 +15,11 @@ def double_normalization(similarity, token_axis):
 
     In float32: the softmax of many tokens and the epsilon vanish in less.
     """
-    x = ops.softmax(ops.cast(similarity, "float32"), axis=token_axis)
+    dtype = keras.backend.standardize_dtype(similarity.dtype)
+    similarity = _attention_layer.cast(similarity, "float32")
+    x = ops.softmax(similarity, axis=token_axis)
     total = ops.sum(x, axis=-1, keepdims=True)
-    return ops.cast(x / (total + NORMALIZATION_EPSILON), similarity.dtype)
+    return _attention_layer.cast(x / (total + NORMALIZATION_EPSILON), dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")

@@ -110,7 +110,7 @@ class PyramidSqueezeAttention(_attention_layer.Gate):
             conv = self._convolution(
                 width, size, f"conv{size}", self.strides, groups=groups
             )
-            conv.build(input_shape)
+            conv.build(self._any_size(input_shape))
             self.convolutions.append(conv)
             if self.strides > 1:
                 self.paddings.append(
@@ -132,10 +132,7 @@ class PyramidSqueezeAttention(_attention_layer.Gate):
         for index, convolution in enumerate(self.convolutions):
             x = self.paddings[index](inputs) if self.paddings else inputs
             branches.append(convolution(x))
-            # A pair of outputs and mask, of which only the mask is wanted.
-            weights.append(
-                self.excitation(branches[-1], return_attention_mask=True)[1]
-            )
+            weights.append(self.excitation.attention_mask(branches[-1]))
         # (B, branches, 1, 1, C / branches): the branches compete.
         weights = _attention_layer.softmax(ops.stack(weights, axis=1), axis=1)
         order = reversed(range(len(branches)))

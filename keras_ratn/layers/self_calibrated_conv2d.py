@@ -99,7 +99,7 @@ class SelfCalibratedConv2D(_attention_layer.Gate):
             setattr(self, f"{prefix}_conv", conv)
             setattr(self, f"{prefix}_bn", bn)
             # No weight depends on the height or the width.
-            conv.build(input_shape)
+            conv.build(self._any_size(input_shape))
             bn.build(input_shape)
         self.padding = None
         if self.strides > 1:
@@ -116,7 +116,8 @@ class SelfCalibratedConv2D(_attention_layer.Gate):
                 "`pool_size`."
             )
 
-    def _attention_mask(self, inputs, training=None):
+    def attention_mask(self, inputs, training=None):
+        """The mask for these inputs, not applied to them."""
         small = self.small_conv(self.pool(inputs))
         small = self.small_bn(small, training=training)
         return ops.sigmoid(inputs + self._enlarge(small, ops.shape(inputs)))
@@ -133,7 +134,7 @@ class SelfCalibratedConv2D(_attention_layer.Gate):
 
     def call(self, inputs, training=None, return_attention_mask=False):
         self._check_size(inputs.shape)
-        mask = self._attention_mask(inputs, training)
+        mask = self.attention_mask(inputs, training)
         x = self.features_bn(self.features_conv(inputs), training=training)
         x = ops.multiply(x, mask)
         if self.padding is not None:

@@ -88,9 +88,10 @@ class SpatialTransformer(_attention_layer.MapLayer):
         self.conv2 = self._convolution(
             self.filters, 3, "conv2", 2, use_bias=True, activation="relu"
         )
-        self.conv1.build(input_shape)
+        shape = self._any_size(input_shape)
+        self.conv1.build(shape)
         self.conv2.build(
-            _common.with_channels(input_shape, self.filters, self.data_format)
+            _common.with_channels(shape, self.filters, self.data_format)
         )
         # In float32: a position needs more digits than half precision has.
         self.localization = keras.layers.Dense(

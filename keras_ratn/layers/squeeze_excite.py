@@ -127,12 +127,13 @@ class SqueezeExcite(_attention_layer.Gate):
         )
         self.excite.build((None, 1, 1, channels))
 
-    def _attention_mask(self, inputs, training=None):
+    def attention_mask(self, inputs, training=None):
+        """The mask for these inputs, not applied to them."""
         x = self._global_average(inputs)
         if self.variant == "bottleneck":
             x = self.excite(self.squeeze(x))
         elif self.variant == "var2":
-            x = x * ops.cast(self.scale, x.dtype)
+            x = x * _attention_layer.cast(self.scale, self.compute_dtype)
         elif self.variant == "var3":
             x = self.excite(x)
         elif self.variant == "grouped":

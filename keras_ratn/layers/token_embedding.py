@@ -1,8 +1,82 @@
-"""What a sequence of tokens gets before the blocks: a class, and positions."""
+"""What makes tokens of maps: patches, a class token and positions."""
 
 import keras
 import numpy as np
 from keras import ops
+
+from keras_ratn.layers import _common
+
+
+@keras.saving.register_keras_serializable(package="keras_ratn")
+class Unfold(keras.Layer):
+    """Gathers the patch around every `strides`-th pixel of a map.
+
+    A patch's values are ordered by row, column and channel; PyTorch's, by
+    channel, row and column. It is a convolution whose kernel, of zeros and
+    ones, is a constant: one that is computed, as that of
+    `keras.ops.image.extract_patches`, cannot be quantised to int8.
+
+    Reference:
+    - [Tokens-to-Token ViT (Yuan et al., 2021)](
+        https://arxiv.org/abs/2101.11986), section 3.1
+
+    Args:
+        size: Integer. Height and width of a patch.
+        strides: Integer. Distance of neighbouring patches. Defaults to `1`.
+        padding: Integer. Zeros around the map on each side. Defaults to `0`.
+        **kwargs: Base layer arguments (`name`, `dtype`, ...).
+
+    Input shape:
+        `(batch_size, height, width, channels)`.
+
+    Output shape:
+        `(batch_size, rows, columns, size * size * channels)`.
+
+    Example:
+
+    >>> x = keras.random.normal((1, 8, 8, 3))
+    >>> tuple(keras_ratn.layers.Unfold(3, strides=2, padding=1)(x).shape)
+    (1, 4, 4, 27)
+    """
+
+    def __init__(self, size, strides=1, padding=0, **kwargs):
+        super().__init__(**kwargs)
+        self.size = _common.positive_integer("size", size)
+        self.strides = _common.positive_integer("strides", strides)
+        self.padding = _common.positive_integer("padding", padding, minimum=0)
+
+    def call(self, inputs):
+        margin = (self.padding, self.padding)
+        x = ops.pad(inputs, ((0, 0), margin, margin, (0, 0)))
+        channels = inputs.shape[-1]
+        values = self.size * self.size * channels
+        kernel = np.eye(values, dtype=self.compute_dtype)
+        kernel = kernel.reshape(self.size, self.size, channels, values)
+        return ops.conv(
+            x,
+            ops.convert_to_tensor(kernel),
+            self.strides,
+            padding="valid",
+            data_format="channels_last",
+        )
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        rows, columns = (
+            None
+            if size is None
+            else (size + 2 * self.padding - self.size) // self.strides + 1
+            for size in (height, width)
+        )
+        return (batch, rows, columns, self.size * self.size * channels)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "strides": self.strides,
+            "padding": self.padding,
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")

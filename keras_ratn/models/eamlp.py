@@ -3,7 +3,6 @@
 import dataclasses
 
 import keras
-from keras import ops
 
 from keras_ratn import layers
 from keras_ratn.models import _documentation
@@ -45,6 +44,12 @@ class EAMLPArchitecture:
         if data_format == "channels_first":
             # Tokens have their channels last.
             x = keras.layers.Permute((2, 3, 1), name="to_channels_last")(x)
+        if None in x.shape[1:3]:
+            raise ValueError(
+                "An EAMLP needs images of a known height and width, since "
+                "its position table depends on them. "
+                f"Received: images of {tuple(x.shape[1:])}"
+            )
         x = self._tokens(x)
         x = layers.ClassToken(name="class_token")(x)
         x = layers.SinusoidalPositions(name="positions")(x)
@@ -61,7 +66,7 @@ class EAMLPArchitecture:
     def _tokens(self, x):
         """`(B, H, W, C)` to `(B, H W / 256, width)`."""
         for index, patch in enumerate(UNFOLDS, start=1):
-            x = unfold(x, *patch, f"unfold{index}")
+            x = layers.Unfold(*patch, name=f"unfold{index}")(x)
             height, width, features = x.shape[1:]
             x = keras.layers.Reshape((-1, features), name=f"tokens{index}")(x)
             if index < len(UNFOLDS):
@@ -70,25 +75,6 @@ class EAMLPArchitecture:
                     (height, width, self.token_width), name=f"map{index}"
                 )(x)
         return _dense(self.width, "token_projection")(x)
-
-
-def unfold(x, size, strides, padding, name):
-    """The patch around every `strides`-th pixel of a map.
-
-    Its values are ordered by row, column and channel; PyTorch's, by channel,
-    row and column.
-    """
-    if None in x.shape[1:3]:
-        raise ValueError(
-            "An EAMLP needs images of a known height and width, since its "
-            f"position table depends on them. Received: a map of {x.shape}."
-        )
-    x = keras.layers.ZeroPadding2D(
-        padding, data_format="channels_last", name=f"{name}_padding"
-    )(x)
-    return ops.image.extract_patches(
-        x, size, strides, padding="valid", data_format="channels_last"
-    )
 
 
 def token_block(x, width, name):

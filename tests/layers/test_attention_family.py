@@ -259,6 +259,22 @@ def test_dual_attention_returns_branches_and_scores():
     assert [tuple(e.shape) for e in eager] == shapes
 
 
+@pytest.mark.parametrize(
+    "name, options, size",
+    [
+        ("psa", {**PSA, "strides": 2}, 2),
+        ("sc", {"strides": 2}, 4),
+        ("spatial_transformer", {}, 1),
+    ],
+)
+def test_strided_layers_take_maps_smaller_than_their_kernels(
+    name, options, size
+):
+    outputs = layers.get(name, **options)(random_images((1, size, size, 8)))
+    rest = -(-size // options.get("strides", 1))
+    assert tuple(outputs.shape) == (1, rest, rest, 8)
+
+
 def test_gates_are_closed_and_open_by_their_mask():
     """With its last dense layer at -inf or inf, a gate returns 0 or x."""
     x = random_images(SHAPE)

@@ -1,4 +1,4 @@
-"""Class token and positions of a sequence."""
+"""Patches, class token and positions of a sequence."""
 
 import keras
 import numpy as np
@@ -8,6 +8,29 @@ from layer_checks import check_layer
 from layer_checks import random_images
 
 from keras_ratn import layers
+
+
+def test_unfold_keeps_the_contract():
+    check_layer(
+        layers.Unfold,
+        {"size": 3, "strides": 2, "padding": 1},
+        (2, 9, 8, 2),
+        (2, 5, 4, 18),
+        num_trainable=0,
+        data_formats=(None,),
+        training_step=False,
+    )
+
+
+def test_unfold_orders_by_row_column_and_channel():
+    x = random_images((1, 4, 5, 2))
+    y = ops.convert_to_numpy(layers.Unfold(2)(x))
+    np.testing.assert_array_equal(y[0, 1, 2], x[0, 1:3, 2:4].ravel())
+
+
+def test_unfold_arguments():
+    with pytest.raises(ValueError, match="`padding` must be an integer of at"):
+        layers.Unfold(3, padding=-1)
 
 
 def test_class_token_keeps_the_contract():
