@@ -6,6 +6,10 @@ import sys
 # name -> (module, its summary in the help). A module starting with a dot is
 # inside keras_ratn; `training` and `export` may also stand beside it.
 COMMANDS = {
+    "train": ("training.train", "train a network, or resume its training"),
+    "evaluate": ("training.evaluate", "measure a model file on a data set"),
+    "reproduce": ("training.reproduce", "run the cells of a paper's table"),
+    "compare": ("training.compare", "a table and a plot of several runs"),
     "demo": (
         "training.demo",
         "train, evaluate and look at a small network on real images",

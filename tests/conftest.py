@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -16,6 +17,9 @@ def keras_defaults():
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")
     keras.utils.set_random_seed(1704)
+    # Warnings that our own code causes are errors.
+    ours = r"(keras_ratn|training|export)(\..*)?$"
+    warnings.filterwarnings("error", module=ours)
     yield
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")

@@ -14,7 +14,7 @@ def one_of(argument, value, allowed):
     """Returns `value` if it is allowed, else raises listing what is."""
     if value not in allowed:
         raise ValueError(
-            f"`{argument}` must be one of {sorted(allowed)}. "
+            f"`{argument}` must be one of {list(allowed)}. "
             f"Received: {argument}={value!r}"
         )
     return value

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ratn.layers import _common
+from keras_ratn.layers import registry
 from keras_ratn.layers._rematerialization import rematerialize
 from keras_ratn.layers.mask_activation import MASK_ACTIVATIONS
 from keras_ratn.layers.soft_mask_branch import LocalConvolutionMask
@@ -57,6 +58,11 @@ class AttentionModule(keras.Layer):
         remat: Boolean. Whether training forgets the activations inside the
             module and computes them again for the backward pass: less memory
             for more time, the same gradients. Defaults to `False`.
+        unit_attention: `None` or the short name of an attention layer for the
+            units before, in and after the trunk (not those of the mask), see
+            `keras_ratn.layers.get`. Defaults to `None`.
+        unit_attention_options: Optional dictionary of options of that layer's
+            class. Defaults to `None`.
         **kwargs: Base layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
@@ -96,6 +102,8 @@ class AttentionModule(keras.Layer):
         interpolation="bilinear",
         data_format=None,
         remat=False,
+        unit_attention=None,
+        unit_attention_options=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -127,6 +135,10 @@ class AttentionModule(keras.Layer):
         )
         self.data_format = _common.standard_data_format(data_format)
         self.remat = bool(remat)
+        self.unit_attention = registry.checked_attention(
+            "unit_attention", unit_attention
+        )
+        self.unit_attention_options = dict(unit_attention_options or {})
 
     def build(self, input_shape):
         filters = self._output_filters(input_shape)
@@ -164,6 +176,8 @@ class AttentionModule(keras.Layer):
             unit = UNITS[self.unit](
                 self._output_filters(input_shape),
                 data_format=self.data_format,
+                attention=self.unit_attention,
+                attention_options=self.unit_attention_options,
                 dtype=self.dtype_policy,
                 name=f"{name}{index + 1}",
             )
@@ -197,20 +211,28 @@ class AttentionModule(keras.Layer):
         return (outputs, mask) if return_attention_mask else outputs
 
     def _forward(self, inputs, training):
+        trunk, mask = self.branches(inputs, training=training)
+        x = self.combine(trunk, mask)
+        for unit in self.post_units:
+            x = unit(x, training=training)
+        return x, mask
+
+    def branches(self, inputs, training=None):
+        """The pair *T(x)*, *M(x)*: features and mask before they meet."""
         x = inputs
         for unit in self.pre_units:
             x = unit(x, training=training)
         mask = self.soft_mask(x, training=training)
         for unit in self.trunk_units:
             x = unit(x, training=training)
-        weighted = ops.multiply(mask, x)
-        if self.attention_learning == "residual":
-            x = ops.add(weighted, x)
-        else:
-            x = weighted
-        for unit in self.post_units:
-            x = unit(x, training=training)
         return x, mask
+
+    def combine(self, trunk, mask):
+        """What the mask makes of the features, by `attention_learning`."""
+        weighted = ops.multiply(mask, trunk)
+        if self.attention_learning == "residual":
+            return ops.add(weighted, trunk)
+        return weighted
 
     def compute_output_shape(self, input_shape):
         return _common.with_channels(
@@ -241,4 +263,6 @@ class AttentionModule(keras.Layer):
             "interpolation": self.interpolation,
             "data_format": self.data_format,
             "remat": self.remat,
+            "unit_attention": self.unit_attention,
+            "unit_attention_options": self.unit_attention_options,
         }

@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from keras_ratn.layers import _common
+from keras_ratn.layers import registry
 
 
 class _Unit(keras.Layer):
@@ -18,11 +19,21 @@ class _Unit(keras.Layer):
 
     ends_activated = False
 
-    def __init__(self, filters, strides=1, data_format=None, **kwargs):
+    def __init__(
+        self,
+        filters,
+        strides=1,
+        data_format=None,
+        attention=None,
+        attention_options=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.filters = _common.positive_integer("filters", filters)
         self.strides = _common.positive_integer("strides", strides)
         self.data_format = _common.standard_data_format(data_format)
+        self.attention = registry.checked_attention("attention", attention)
+        self.attention_options = dict(attention_options or {})
 
     def _changes_shape(self, input_shape):
         channels = input_shape[_common.channel_axis(self.data_format)]
@@ -55,6 +66,24 @@ class _Unit(keras.Layer):
             name="padding",
         )
 
+    def _build_attention(self, input_shape):
+        """The layer that weighs the residual before it is added, if any."""
+        self.attention_layer = None
+        if self.attention is not None:
+            self.attention_layer = registry.get(
+                self.attention,
+                **self.attention_options,
+                data_format=self.data_format,
+                dtype=self.dtype_policy,
+                name="attention",
+            )
+            self.attention_layer.build(self.compute_output_shape(input_shape))
+
+    def _attend(self, residual, training):
+        if self.attention_layer is None:
+            return residual
+        return self.attention_layer(residual, training=training)
+
     def _build_chain(self, layers, shape):
         for layer in layers:
             if layer is not None:
@@ -79,6 +108,8 @@ class _Unit(keras.Layer):
             "filters": self.filters,
             "strides": self.strides,
             "data_format": self.data_format,
+            "attention": self.attention,
+            "attention_options": self.attention_options,
         }
 
 
@@ -103,6 +134,11 @@ class ResidualUnit(_Unit):
             Defaults to `1`.
         data_format: String, `"channels_last"` or `"channels_first"`. Defaults
             to Keras's global setting.
+        attention: `None` or the short name of an attention layer that weighs
+            the residual before it is added, see `keras_ratn.layers.get`.
+            Defaults to `None`.
+        attention_options: Optional dictionary of options of the attention's
+            class. Defaults to `None`.
         **kwargs: Base layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
@@ -160,6 +196,7 @@ class ResidualUnit(_Unit):
             ],
             input_shape,
         )
+        self._build_attention(input_shape)
 
     def call(self, inputs, training=None):
         activated = ops.relu(self.bn1(inputs, training=training))
@@ -172,7 +209,8 @@ class ResidualUnit(_Unit):
             x = self.padding(x)
         x = self.conv2(x)
         x = ops.relu(self.bn3(x, training=training))
-        return ops.add(self.conv3(x), shortcut)
+        x = self._attend(self.conv3(x), training)
+        return ops.add(x, shortcut)
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
@@ -199,6 +237,11 @@ class ResNeXtUnit(_Unit):
             greatest common divisor. Defaults to `32`.
         data_format: String, `"channels_last"` or `"channels_first"`. Defaults
             to Keras's global setting.
+        attention: `None` or the short name of an attention layer that weighs
+            the residual before it is added, see `keras_ratn.layers.get`.
+            Defaults to `None`.
+        attention_options: Optional dictionary of options of the attention's
+            class. Defaults to `None`.
         **kwargs: Base layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
@@ -270,6 +313,7 @@ class ResNeXtUnit(_Unit):
             ],
             input_shape,
         )
+        self._build_attention(input_shape)
 
     def call(self, inputs, training=None):
         shortcut = inputs
@@ -282,7 +326,7 @@ class ResNeXtUnit(_Unit):
             x = self.padding(x)
         x = ops.relu(self.bn2(self.conv2(x), training=training))
         x = self.bn3(self.conv3(x), training=training)
-        return ops.relu(ops.add(x, shortcut))
+        return ops.relu(ops.add(self._attend(x, training), shortcut))
 
     def get_config(self):
         return {**super().get_config(), "groups": self.groups}
@@ -309,10 +353,16 @@ class InceptionUnit(_Unit):
 
     Args:
         filters: Integer. Output channels.
-        strides: Integer. Stride of the last convolution of each branch and of
-            the shortcut. Defaults to `1`.
+        strides: Integer. Stride of the first 3x3 convolution of each branch
+            (the 1x1 where there is none) and of the shortcut. Defaults to
+            `1`.
         data_format: String, `"channels_last"` or `"channels_first"`. Defaults
             to Keras's global setting.
+        attention: `None` or the short name of an attention layer that weighs
+            the residual before it is added, see `keras_ratn.layers.get`.
+            Defaults to `None`.
+        attention_options: Optional dictionary of options of the attention's
+            class. Defaults to `None`.
         **kwargs: Base layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
@@ -358,14 +408,20 @@ class InceptionUnit(_Unit):
                 self.filters, 1, "projection", self.strides
             )
             self.projection.build(input_shape)
+        self._build_attention(input_shape)
+
+    @staticmethod
+    def _strided_depth(kernels):
+        """A branch shrinks its map at its first 3x3 convolution, if any."""
+        return min(2, len(kernels))
 
     def _build_branch(self, index, shape):
         kernels = self.BRANCH_KERNELS[index]
         width = max(1, self.filters * self.BRANCH_WIDTHS[index] // 64)
         for depth, kernel_size in enumerate(kernels, start=1):
             name = f"branch{index + 1}_{depth}"
-            last = depth == len(kernels)
-            strides = self.strides if last else 1
+            strided = depth == self._strided_depth(kernels)
+            strides = self.strides if strided else 1
             layers = [
                 self._convolution(width, kernel_size, f"{name}_conv", strides)
             ]
@@ -391,13 +447,14 @@ class InceptionUnit(_Unit):
             x = next(convolutions)(activated)
             for depth in range(2, len(kernels) + 1):
                 x = ops.relu(next(bns)(x, training=training))
-                if depth == len(kernels) and self.padding is not None:
+                strided = depth == self._strided_depth(kernels)
+                if strided and self.padding is not None:
                     x = self.padding(x)
                 x = next(convolutions)(x)
             branches.append(x)
         axis = _common.channel_axis(self.data_format)
         merged = self.merge(ops.concatenate(branches, axis=axis))
-        return ops.add(merged, shortcut)
+        return ops.add(self._attend(merged, training), shortcut)
 
 
 UNITS = {

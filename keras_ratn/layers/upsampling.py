@@ -201,11 +201,15 @@ class TransposedUpsampling2D(_Upsampling2D):
 
     def build(self, input_shape):
         channels = input_shape[_common.channel_axis(self.data_format)]
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(4, 4, channels, 1),
-            initializer=BilinearInitializer(),
+        self.convolution = keras.layers.DepthwiseConv2D(
+            4,
+            use_bias=False,
+            depthwise_initializer=BilinearInitializer(),
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name="convolution",
         )
+        self.convolution.build((None, None, None, channels))
 
     def call(self, inputs, target_size=None):
         height, width = self._target_size(inputs, target_size)
@@ -214,10 +218,7 @@ class TransposedUpsampling2D(_Upsampling2D):
             x = ops.transpose(x, (0, 2, 3, 1))
         x = self._interleave_zeros(self._interleave_zeros(x, 1), 2)
         # A convolution over the zero-interleaved map is the transposed one.
-        x = ops.pad(x, ((0, 0), (2, 1), (2, 1), (0, 0)))
-        x = ops.depthwise_conv(
-            x, self.kernel, padding="valid", data_format="channels_last"
-        )
+        x = self.convolution(ops.pad(x, ((0, 0), (2, 1), (2, 1), (0, 0))))
         x = x[:, :height, :width, :]
         if self.data_format == "channels_first":
             x = ops.transpose(x, (0, 3, 1, 2))

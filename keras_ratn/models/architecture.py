@@ -7,6 +7,7 @@ from keras_ratn.layers._common import positive_integer
 from keras_ratn.layers.attention_module import ATTENTION_LEARNING
 from keras_ratn.layers.attention_module import MASK_STRUCTURES
 from keras_ratn.layers.mask_activation import MASK_ACTIVATIONS
+from keras_ratn.layers.registry import checked_attention
 from keras_ratn.layers.trunk_units import UNITS
 from keras_ratn.layers.upsampling import INTERPOLATIONS
 
@@ -81,6 +82,14 @@ class Architecture:
         mask_structure: String, `"encoder_decoder"` or `"local_convolution"`.
         interpolation: String, `"bilinear"`, `"bilinear_align_corners"` or
             `"transpose"`.
+        attention: `None` for the soft mask, or the short name of an attention
+            layer that takes its place, see `keras_ratn.layers.get`.
+        attention_options: Optional dictionary of options of that layer's
+            class.
+        unit_attention: `None` or the short name of an attention layer inside
+            every unit but those of the soft masks.
+        unit_attention_options: Optional dictionary of options of that layer's
+            class.
 
     Example:
 
@@ -108,6 +117,10 @@ class Architecture:
     mask_activation: str = "mixed"
     mask_structure: str = "encoder_decoder"
     interpolation: str = "bilinear"
+    attention: str | None = None
+    attention_options: dict | None = None
+    unit_attention: str | None = None
+    unit_attention_options: dict | None = None
 
     def __post_init__(self):
         one_of("stem", self.stem, FAMILIES)
@@ -118,6 +131,8 @@ class Architecture:
         one_of("mask_activation", self.mask_activation, MASK_ACTIVATIONS)
         one_of("mask_structure", self.mask_structure, MASK_STRUCTURES)
         one_of("interpolation", self.interpolation, INTERPOLATIONS)
+        checked_attention("attention", self.attention)
+        checked_attention("unit_attention", self.unit_attention)
         for field in ("stem_filters", "num_trunk_units", "num_mask_units"):
             positive_integer(field, getattr(self, field))
         for field in ("num_pre_units", "num_closing_units", "num_tail_units"):

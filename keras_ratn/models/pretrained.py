@@ -1,11 +1,247 @@
-"""Checkpoint records, and loading weights into a network."""
+"""Checkpoint records, and loading weights without harming a network."""
 
-CHECKPOINTS = {}
+import contextlib
+import dataclasses
+import hashlib
+import io
+import math
+import os
+import pathlib
+import warnings
+import zipfile
+
+import h5py
+import keras
+
+HEAD = "predictions"
+EXTENSIONS = (".weights.h5", ".keras")
+PACKAGED = pathlib.Path(__file__).resolve().parents[1] / "weights"
 
 
-def check_weights_argument(weights, name, include_top, classes):
-    return weights
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """All one must know to use a set of trained weights rightly.
+
+    Args:
+        source: String. A URL, or the name of a file in `keras_ratn/weights/`.
+        sha256: String. Hexadecimal SHA-256 of the file.
+        classes: Integer. Classes of its classifier.
+        input_size: Integer. Height and width it was trained at, in pixels.
+        accuracy: Float. Measured top-1 accuracy in percent, on the data set
+            that its name tells.
+        licence: String. Licence of the weights.
+        class_names: Optional tuple of strings, in the order of the outputs.
+    """
+
+    source: str
+    sha256: str
+    classes: int
+    input_size: int
+    accuracy: float
+    licence: str
+    class_names: tuple | None = None
 
 
-def load_pretrained_weights(model, checkpoint):
-    model.load_weights(checkpoint)
+# Variant -> name of the checkpoint, `dataset` or `dataset_recipe` -> record.
+CHECKPOINTS: dict[str, dict[str, Checkpoint]] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """A checkpoint that was asked for by name, not fetched yet."""
+
+    checkpoint: Checkpoint
+
+    @property
+    def class_names(self):
+        return self.checkpoint.class_names
+
+    def fetch(self):
+        checkpoint = self.checkpoint
+        if "://" in checkpoint.source:
+            return keras.utils.get_file(
+                checkpoint.source.rsplit("/", 1)[-1],
+                checkpoint.source,
+                cache_subdir="models",
+                hash_algorithm="sha256",
+                file_hash=checkpoint.sha256,
+            )
+        path = PACKAGED / checkpoint.source
+        actual = hashlib.sha256(path.read_bytes()).hexdigest()
+        if actual != checkpoint.sha256:
+            raise ValueError(
+                f"The weights file {path} is not the one that was released. "
+                f"Expected sha256={checkpoint.sha256}, received {actual}. "
+                "Install the package again."
+            )
+        return path
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """A weights file of the user's own."""
+
+    path: str
+    class_names = None
+
+    def fetch(self):
+        return self.path
+
+
+def resolve_weights(weights, variant, include_top, classes):
+    """Checks the argument `weights` of a builder before anything is built.
+
+    Args:
+        weights: `None`, a name or a path.
+        variant: String or `None`. Key of the network in `VARIANTS`.
+        include_top: Boolean. Whether the classifier is wanted.
+        classes: Integer or `None`. Classes that were asked for.
+
+    Returns:
+        `None`, or what `load_weights` gets its file from.
+    """
+    if weights is None:
+        return None
+    if str(weights).endswith(EXTENSIONS):
+        if not os.path.isfile(weights):
+            raise ValueError(
+                f"The weights file does not exist. Received: weights={weights}"
+            )
+        return _File(os.fspath(weights))
+    known = CHECKPOINTS.get(variant, {})
+    if weights not in known:
+        names = ", ".join(map(repr, sorted(known))) or "none yet"
+        raise ValueError(
+            "`weights` must be None, the name of a registered checkpoint of "
+            f"this network ({names}), or the path of a file that ends in "
+            f"{' or '.join(EXTENSIONS)}. Received: weights={weights!r}"
+        )
+    checkpoint = known[weights]
+    if include_top and classes not in (None, checkpoint.classes):
+        raise ValueError(
+            f"The checkpoint {weights!r} has a classifier for "
+            f"{checkpoint.classes} classes. Received: classes={classes} with "
+            "include_top=True. Leave `classes` out, or use include_top=False "
+            "and add a classifier of your own."
+        )
+    return _Named(checkpoint)
+
+
+def load_weights(model, path):
+    """Loads a weights file into a network of the same architecture.
+
+    One file serves with and without the classifier. A classifier of another
+    number of classes is left as it is, which is said in one line. Any other
+    difference raises an error that names the first layer concerned, and
+    leaves the model as it was.
+
+    Args:
+        model: `keras.Model` made by one of the builders.
+        path: String or path of a `.weights.h5` or `.keras` file.
+
+    Returns:
+        The model.
+
+    Example:
+
+    >>> model = keras_ratn.CifarAttention56()
+    >>> model.save_weights("/tmp/example.weights.h5")
+    >>> features = keras_ratn.CifarAttention56(include_top=False)
+    >>> _ = keras_ratn.load_weights(features, "/tmp/example.weights.h5")
+    """
+    path = os.fspath(path)
+    if not path.endswith(EXTENSIONS):
+        raise ValueError(
+            f"A weights file ends in {' or '.join(EXTENSIONS)}. "
+            f"Received: path={path!r}"
+        )
+    in_file = _shapes_in_file(path)
+    skip_head = _check_shapes(model, in_file, path)
+    before = [keras.ops.convert_to_numpy(v) for v in model.variables]
+    try:
+        with warnings.catch_warnings():
+            # Keras would print whole arrays about a classifier left out.
+            warnings.simplefilter("ignore")
+            model.load_weights(path, skip_mismatch=skip_head)
+    except Exception as error:
+        for variable, value in zip(model.variables, before):
+            variable.assign(value)
+        raise ValueError(
+            f"The weights file {path} could not be loaded; the model is "
+            f"unchanged. Keras says: {error}"
+        ) from error
+    if skip_head:
+        there = in_file.get(HEAD)
+        reason = f"is for {max(there)[-1]} classes" if there else "is absent"
+        print(
+            f"Loaded all weights but the classifier's: in {path} it {reason}, "
+            f"here for {model.get_layer(HEAD).units}; it keeps its own."
+        )
+    return model
+
+
+def _shapes_in_file(path):
+    """Layer name -> sorted shapes of all its variables, as saved."""
+    try:
+        with _open(path) as file:
+            return {
+                str(group["vars"].attrs["name"]): _dataset_shapes(group)
+                for group in file["layers"].values()
+                if "name" in group.get("vars", group).attrs
+            }
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"The weights file {path} is truncated, altered or not one of "
+            f"Keras 3; the model is unchanged. Reading it gave: {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _open(path):
+    if path.endswith(".keras"):
+        with zipfile.ZipFile(path) as archive:
+            # Reading checks the archive's checksum.
+            data = io.BytesIO(archive.read("model.weights.h5"))
+        with h5py.File(data, "r") as file:
+            yield file
+    else:
+        with h5py.File(path, "r") as file:
+            yield file
+
+
+def _dataset_shapes(group):
+    shapes = []
+
+    def visit(_, item):
+        if isinstance(item, h5py.Dataset):
+            shapes.append(tuple(item.shape))
+
+    group.visititems(visit)
+    return sorted(shapes)
+
+
+def _check_shapes(model, in_file, path):
+    """Raises at the first layer that differs; says if the head must stay."""
+    in_model = {
+        layer.name: sorted(tuple(v.shape) for v in layer.variables)
+        for layer in model.layers
+    }
+    # Layers of the file come after the model's own, for those it lacks.
+    for name in [*in_model, *in_file]:
+        wanted, found = in_model.get(name, []), in_file.get(name, [])
+        if name != HEAD and wanted != found:
+            raise ValueError(
+                f"The weights file {path} belongs to another architecture; "
+                f"the model is unchanged. First layer that differs: {name!r}. "
+                f"The model has {_summary(wanted)}, the file has "
+                f"{_summary(found)}. Build the network that the file was "
+                "saved from."
+            )
+    return HEAD in in_model and in_model[HEAD] != in_file.get(HEAD)
+
+
+def _summary(shapes):
+    if not shapes:
+        return "no variables there"
+    values = sum(math.prod(shape) for shape in shapes)
+    return f"{len(shapes)} variables with {values:,} values"

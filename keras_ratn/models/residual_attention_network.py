@@ -1,19 +1,17 @@
 """The one builder of residual attention networks."""
 
 import dataclasses
+import functools
 
 import keras
 
 from keras_ratn.layers import _common
+from keras_ratn.layers import registry
 from keras_ratn.layers.attention_module import AttentionModule
-from keras_ratn.layers.classification_head import ClassificationHead
 from keras_ratn.layers.trunk_units import UNITS
+from keras_ratn.models._ends import image_classifier
 from keras_ratn.models.architecture import Architecture
-from keras_ratn.models.pretrained import check_weights_argument
-from keras_ratn.models.pretrained import load_pretrained_weights
-from keras_ratn.preprocessing import preprocessing_layer
-
-MIN_SIZE = 32
+from keras_ratn.models.architecture import VARIANTS
 
 
 def ResidualAttentionNetwork(
@@ -35,6 +33,10 @@ def ResidualAttentionNetwork(
     data_format=None,
     remat=False,
     class_names=None,
+    attention=None,
+    attention_options=None,
+    unit_attention=None,
+    unit_attention_options=None,
 ):
     """Builds the residual attention network that `architecture` describes.
 
@@ -83,6 +85,13 @@ def ResidualAttentionNetwork(
             again for the backward pass, to save memory. Defaults to `False`.
         class_names: Optional list of `classes` strings, kept in the model.
             Defaults to `None`.
+        attention: Short name of an attention layer to stand in place of the
+            soft mask, after the same trunk; see `keras_ratn.layers.get`.
+            Defaults to the architecture's, as do the next three.
+        attention_options: Dictionary of options of that layer's class.
+        unit_attention: Short name of an attention layer to stand inside every
+            unit but those of the soft masks.
+        unit_attention_options: Dictionary of options of that layer's class.
 
     Returns:
         A functional `keras.Model`. Classifier and its pooling compute in
@@ -103,56 +112,40 @@ def ResidualAttentionNetwork(
         mask_activation=mask_activation,
         mask_structure=mask_structure,
         interpolation=interpolation,
+        attention=attention,
+        attention_options=attention_options,
+        unit_attention=unit_attention,
+        unit_attention_options=unit_attention_options,
     )
-    data_format = _common.standard_data_format(data_format)
-    name = name or "residual_attention_network"
-    checkpoint = check_weights_argument(
-        weights, name, include_top=include_top, classes=classes
+
+    def body(x, data_format):
+        x = _stem(x, architecture, data_format)
+        return _stages(x, architecture, data_format, remat)
+
+    return image_classifier(
+        body,
+        variant=_variant(architecture),
+        family=architecture.stem,
+        include_top=include_top,
+        weights=weights,
+        input_tensor=input_tensor,
+        input_shape=input_shape,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+        name=name or "residual_attention_network",
+        include_preprocessing=include_preprocessing,
+        data_format=data_format,
+        class_names=class_names,
     )
-    if classes is None:
-        classes = architecture.family.classes
-    _common.positive_integer("classes", classes)
-    if not include_top:
-        _common.one_of("pooling", pooling, {None: 0, "avg": 1, "max": 2})
 
-    inputs = _inputs(architecture, input_tensor, input_shape, data_format)
-    x = inputs
-    if include_preprocessing:
-        x = preprocessing_layer(
-            architecture.stem,
-            inputs.shape[_common.channel_axis(data_format)],
-            data_format=data_format,
-            name="preprocessing",
-        )(x)
-    x = _stem(x, architecture, data_format)
-    x = _stages(x, architecture, data_format, remat)
-    if include_top:
-        # Averaging and softmax need more than half precision.
-        x = keras.layers.GlobalAveragePooling2D(
-            data_format=data_format, dtype="float32", name="avg_pool"
-        )(x)
-        x = ClassificationHead(
-            classes,
-            class_names,
-            activation=classifier_activation,
-            dtype="float32",
-            name="predictions",
-        )(x)
-    elif pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(
-            data_format=data_format, dtype="float32", name="avg_pool"
-        )(x)
-    elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling2D(
-            data_format=data_format, dtype="float32", name="max_pool"
-        )(x)
 
-    if input_tensor is not None:
-        inputs = keras.utils.get_source_inputs(input_tensor)
-    model = keras.Model(inputs, x, name=name)
-    if checkpoint is not None:
-        load_pretrained_weights(model, checkpoint)
-    return model
+def _variant(architecture):
+    """The name in the table of exactly these numbers and choices, if any."""
+    for name, known in VARIANTS.items():
+        if known == architecture:
+            return name
+    return None
 
 
 def _with_options(architecture, **options):
@@ -164,60 +157,6 @@ def _with_options(architecture, **options):
         )
     given = {key: v for key, v in options.items() if v is not None}
     return dataclasses.replace(architecture, **given)
-
-
-def _inputs(architecture, input_tensor, input_shape, data_format):
-    if input_tensor is not None:
-        if not keras.utils.is_keras_tensor(input_tensor):
-            raise ValueError(
-                "`input_tensor` must be a Keras tensor, such as the result "
-                "of `keras.Input`. "
-                f"Received: input_tensor of type {type(input_tensor).__name__}"
-            )
-        shape = tuple(input_tensor.shape[1:])
-        if input_shape is not None and tuple(input_shape) != shape:
-            raise ValueError(
-                "`input_shape` and the shape of `input_tensor` must agree; "
-                "give only one of them. Received: "
-                f"input_shape={tuple(input_shape)}, input_tensor of shape "
-                f"{tuple(input_tensor.shape)}"
-            )
-        _check_input_shape(shape, data_format)
-        return input_tensor
-    if input_shape is None:
-        size = architecture.family.size
-        input_shape = (size, size, 3)
-        if data_format == "channels_first":
-            input_shape = (3, size, size)
-    input_shape = tuple(input_shape)
-    _check_input_shape(input_shape, data_format)
-    return keras.Input(input_shape, name="images")
-
-
-def _check_input_shape(shape, data_format):
-    if len(shape) != 3:
-        raise ValueError(
-            "`input_shape` must have three entries, without the batch size. "
-            f"Received: input_shape={shape}"
-        )
-    order = "(height, width, channels)"
-    channels, size = shape[-1], shape[:2]
-    if data_format == "channels_first":
-        order = "(channels, height, width)"
-        channels, size = shape[0], shape[1:]
-    if channels is None or channels < 1:
-        raise ValueError(
-            "The number of channels must be known. Received: "
-            f"input_shape={shape} with data_format={data_format!r}, which "
-            f"reads as {order}"
-        )
-    if any(s is not None and s < MIN_SIZE for s in size):
-        raise ValueError(
-            f"Height and width must be at least {MIN_SIZE}, or None. "
-            f"Received: input_shape={shape} with data_format="
-            f"{data_format!r}, which reads as {order}. Enlarge the images, "
-            "for example with `keras.layers.Resizing` in the data pipeline."
-        )
 
 
 def _stem(x, architecture, data_format):
@@ -242,45 +181,29 @@ def _stem(x, architecture, data_format):
 
 
 def _stages(x, architecture, data_format, remat):
-    unit = UNITS[architecture.unit]
+    unit = _unit_maker(architecture, data_format)
     for index, filters in enumerate(architecture.stage_filters):
         stage = f"stage{index + 1}"
-        x = unit(
-            filters,
-            strides=1 if index == 0 else 2,
-            data_format=data_format,
-            name=f"{stage}_unit",
-        )(x)
+        strides = 1 if index == 0 else 2
+        x = unit(filters, strides=strides, name=f"{stage}_unit")(x)
         for module in range(architecture.num_modules[index]):
-            x = AttentionModule(
-                filters,
-                mask_depth=architecture.mask_depths[index],
-                num_pre_units=architecture.num_pre_units,
-                num_trunk_units=architecture.num_trunk_units,
-                num_mask_units=architecture.num_mask_units,
-                unit=architecture.unit,
-                attention_learning=architecture.attention_learning,
-                mask_activation=architecture.mask_activation,
-                mask_structure=architecture.mask_structure,
-                interpolation=architecture.interpolation,
-                data_format=data_format,
-                remat=remat,
-                name=f"{stage}_attention{module + 1}",
-            )(x)
+            name = f"{stage}_attention{module + 1}"
+            if architecture.attention is None:
+                x = _attention_module(
+                    architecture, index, data_format, remat, name
+                )(x)
+            else:
+                x = _attended_trunk(x, architecture, index, data_format, name)
         for closing in range(architecture.num_closing_units):
-            x = unit(
-                filters,
-                data_format=data_format,
-                name=f"{stage}_closing_unit{closing + 1}",
-            )(x)
+            name = f"{stage}_closing_unit{closing + 1}"
+            x = unit(filters, name=name)(x)
     for tail in range(architecture.num_tail_units):
         x = unit(
             architecture.tail_filters,
             strides=2 if tail == 0 else 1,
-            data_format=data_format,
             name=f"tail_unit{tail + 1}",
         )(x)
-    if unit.ends_activated:
+    if UNITS[architecture.unit].ends_activated:
         return x
     x = _common.batch_normalization(
         data_format=data_format,
@@ -288,3 +211,53 @@ def _stages(x, architecture, data_format, remat):
         name="final_bn",
     )(x)
     return keras.layers.ReLU(name="final_relu")(x)
+
+
+def _unit_maker(architecture, data_format):
+    return functools.partial(
+        UNITS[architecture.unit],
+        data_format=data_format,
+        attention=architecture.unit_attention,
+        attention_options=architecture.unit_attention_options,
+    )
+
+
+def _attention_module(architecture, stage, data_format, remat, name):
+    return AttentionModule(
+        architecture.stage_filters[stage],
+        mask_depth=architecture.mask_depths[stage],
+        num_pre_units=architecture.num_pre_units,
+        num_trunk_units=architecture.num_trunk_units,
+        num_mask_units=architecture.num_mask_units,
+        unit=architecture.unit,
+        attention_learning=architecture.attention_learning,
+        mask_activation=architecture.mask_activation,
+        mask_structure=architecture.mask_structure,
+        interpolation=architecture.interpolation,
+        data_format=data_format,
+        remat=remat,
+        unit_attention=architecture.unit_attention,
+        unit_attention_options=architecture.unit_attention_options,
+        name=name,
+    )
+
+
+def _attended_trunk(x, architecture, stage, data_format, name):
+    """An Attention Module's units, with another attention for the mask."""
+    unit = _unit_maker(architecture, data_format)
+    filters = architecture.stage_filters[stage]
+
+    def chain(x, kind, number):
+        for index in range(number):
+            x = unit(filters, name=f"{name}_{kind}_unit{index + 1}")(x)
+        return x
+
+    x = chain(x, "pre", architecture.num_pre_units)
+    x = chain(x, "trunk", architecture.num_trunk_units)
+    x = registry.get(
+        architecture.attention,
+        **(architecture.attention_options or {}),
+        data_format=data_format,
+        name=name,
+    )(x)
+    return chain(x, "post", architecture.num_pre_units)

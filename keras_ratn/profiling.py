@@ -1,0 +1,225 @@
+"""What a network costs: multiply-accumulates and parameters."""
+
+import dataclasses
+import math
+
+import keras
+
+from keras_ratn._replay import replay
+
+_CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+)
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+
+
+def count_macs(model, input_shape=None):
+    """Counts the multiply-accumulates of one sample's forward pass.
+
+    Convolutions and dense layers are counted, as papers do ("FLOPs" there are
+    mostly these); biases, normalization, activations, pooling and resizing
+    are not, nor are products of two activations. Composite and nested layers
+    are opened.
+
+    Args:
+        model: Functional or sequential `keras.Model`.
+        input_shape: Optional shape without the batch size, for a model that
+            leaves its height and width open. Defaults to the model's own.
+
+    Returns:
+        Integer.
+
+    Example:
+
+    >>> keras_ratn.count_macs(keras_ratn.CifarAttention56())
+    122825216
+    """
+    return sum(macs for _, macs in _macs_of_layers(model, input_shape))
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCost:
+    """One row of `describe`.
+
+    Args:
+        name: String. Name of the layer.
+        kind: String. Its class.
+        output_shape: Tuple, without the batch size.
+        parameters: Integer. Trainable parameters.
+        macs: Integer. Multiply-accumulates for one sample.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple
+    parameters: int
+    macs: int
+
+
+def describe(model, input_shape=None, print_table=True):
+    """Tells, stage by stage and module by module, what a network is made of.
+
+    `model.summary()` lists layers; this adds what each costs. An Attention
+    Module is one row.
+
+    Args:
+        model: Functional or sequential `keras.Model`.
+        input_shape: Optional shape without the batch size, for a model that
+            leaves its height and width open. Defaults to the model's own.
+        print_table: Boolean. Whether to print the table. Defaults to `True`.
+
+    Returns:
+        List of `LayerCost`, one for each layer that has parameters or costs.
+
+    Example:
+
+    >>> rows = keras_ratn.describe(
+    ...     keras_ratn.CifarAttention56(), print_table=False)
+    >>> rows[1].name, rows[1].output_shape
+    ('stage1_unit', (32, 32, 64))
+    """
+    costs = _macs_of_layers(model, input_shape)
+    rows = []
+    for (layer, output_shape), macs in costs:
+        parameters = _size(layer.trainable_variables)
+        if parameters or macs:
+            kind = type(layer).__name__
+            row = LayerCost(
+                layer.name, kind, output_shape[1:], parameters, macs
+            )
+            rows.append(row)
+    if print_table:
+        _print(model, rows)
+    return rows
+
+
+def _print(model, rows):
+    import rich.console
+    import rich.table
+
+    table = rich.table.Table(title=model.name)
+    for heading in ("layer", "output", "parameters", "MACs"):
+        right = heading in ("parameters", "MACs")
+        table.add_column(heading, justify="right" if right else "left")
+    for row in rows:
+        shape = " x ".join(map(str, row.output_shape))
+        table.add_row(row.name, shape, f"{row.parameters:,}", f"{row.macs:,}")
+    table.add_section()
+    total = _size(model.trainable_variables)
+    macs = sum(row.macs for row in rows)
+    table.add_row("total", "", f"{total:,}", f"{macs:,}")
+    rich.console.Console().print(table)
+
+
+def _size(variables):
+    return sum(math.prod(v.shape) for v in variables)
+
+
+def _macs_of_layers(model, input_shape):
+    """Pairs `((layer, output shape), macs)` for each call of each layer."""
+    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    if input_shape is not None:
+        if len(shapes) > 1:
+            raise ValueError(
+                "`input_shape` is for models with one input. "
+                f"Received: a model with {len(shapes)} inputs."
+            )
+        shapes = [tuple(input_shape)]
+    if any(None in shape for shape in shapes):
+        raise ValueError(
+            "The cost depends on the size of the input, which this model "
+            f"leaves open: {shapes}. Pass `input_shape`, such as "
+            "(224, 224, 3)."
+        )
+    shapes = [(1, *shape) for shape in shapes]
+    names = {layer.name: layer for layer in model.layers}
+    return [
+        ((names.get(layer.name, layer), tuple(_first(outputs).shape)), macs)
+        for layer, outputs, macs in _costs(model, shapes, clone=True)
+    ]
+
+
+def _costs(model, shapes, clone):
+    """Triples `(layer, outputs, macs)` for each call.
+
+    The layers are clones; what opening one brings up is the clone's own and
+    need not be cloned again.
+    """
+    costs = []
+
+    def call(layer, *args, **kwargs):
+        outputs = layer(*args, **kwargs)
+        costs.append((layer, outputs, _macs(layer, args, kwargs, outputs)))
+        return outputs
+
+    replay(model, call, shapes, clone)
+    return costs
+
+
+def _first(outputs):
+    return keras.tree.flatten(outputs)[0]
+
+
+def _macs(layer, args, kwargs, outputs):
+    output = math.prod(_first(outputs).shape[1:])
+    if isinstance(layer, keras.layers.Dense):
+        return output * layer.kernel.shape[0]
+    if isinstance(layer, keras.layers.EinsumDense):
+        return _einsum_macs(layer, _first(args).shape)
+    if isinstance(layer, _CONVOLUTIONS):
+        return _positions(layer, outputs) * math.prod(layer.kernel.shape)
+    if isinstance(layer, _TRANSPOSED):
+        return _positions(layer, args) * math.prod(layer.kernel.shape)
+    if isinstance(
+        layer, (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+    ):
+        kernels = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
+        return _positions(layer, outputs) * sum(map(math.prod, kernels))
+    if not _is_composite(layer):
+        return 0
+    return _macs_inside(layer, args, kwargs)
+
+
+def _positions(layer, tensors):
+    """Pixels of the map: all of its size but batch and channels."""
+    shape = _first(tensors).shape[1:]
+    channels = shape[-1 if layer.data_format == "channels_last" else 0]
+    return math.prod(shape) // channels
+
+
+def _einsum_macs(layer, input_shape):
+    """Product of the sizes of all letters in the equation but the batch."""
+    letters, kernel_letters = layer.equation.split("->")[0].split(",")
+    sizes = dict(zip(kernel_letters, layer.kernel.shape))
+    plain = letters.replace("...", "")
+    sizes.update(zip(reversed(plain), reversed(tuple(input_shape))))
+    return math.prod(sizes.values()) // input_shape[0]
+
+
+def _is_composite(layer):
+    """Keras's own layers but these hold no convolution or dense layer."""
+    own = (keras.Model, keras.layers.MultiHeadAttention)
+    builtin = type(layer).__module__.partition(".")[0] == "keras"
+    return isinstance(layer, own) or not builtin
+
+
+def _macs_inside(layer, args, kwargs):
+    outputs = layer.call(*args, **kwargs)
+    inputs = [
+        tensor
+        for tensor in keras.tree.flatten((args, kwargs))
+        if isinstance(tensor, keras.KerasTensor)
+    ]
+    if all(any(o is i for i in inputs) for o in keras.tree.flatten(outputs)):
+        return 0
+    inner = keras.Model(inputs, outputs)
+    shapes = [tensor.shape for tensor in inputs]
+    return sum(macs for _, _, macs in _costs(inner, shapes, clone=False))

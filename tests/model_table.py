@@ -1,0 +1,64 @@
+"""Writes the model table into the README:
+
+    python -m tests.model_table
+
+Every number is counted on the built network, none is typed.
+"""
+
+import math
+import pathlib
+
+README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+BEGIN, END = "<!-- model table -->", "<!-- end of model table -->"
+
+# What the paper prints: parameters, multiply-accumulates, error in percent.
+PAPER = {
+    "Attention56": ("31.9 M", "6.2 G", "21.76 top-1 on ImageNet"),
+    "Attention92": ("51.3 M", "10.4 G", "19.5 top-1 on ImageNet, 320 px"),
+    "AttentionNeXt56": ("31.9 M", "6.3 G", "21.2 top-1 on ImageNet"),
+    "AttentionInception56": ("31.9 M", "6.3 G", "20.36 top-1, 299 px"),
+    "CifarAttention56": ("", "", "5.52 on CIFAR-10"),
+    "CifarAttention92": ("1.9 M", "", "4.99 on CIFAR-10"),
+    "CifarAttention128": ("", "", "4.44 on CIFAR-10"),
+    "CifarAttention164": ("", "", "4.31 on CIFAR-10"),
+    "CifarAttention236": ("5.1 M", "", "4.14 on CIFAR-10"),
+    "CifarAttention452": ("8.6 M", "", "3.90 on CIFAR-10"),
+}
+
+
+def rows():
+    """Lines of a Markdown table, one for each registered builder."""
+    import keras
+
+    import keras_ratn
+    from keras_ratn.models.variants import BUILDERS
+
+    yield (
+        "| network | depth | parameters | MACs | paper: parameters | MACs "
+        "| error % |"
+    )
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
+    for name, builder in BUILDERS.items():
+        model = builder()
+        size = model.input_shape[1]
+        parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
+        depth = keras_ratn.VARIANTS[name.lower()].depth
+        paper = " | ".join(PAPER.get(name, ("", "", "")))
+        yield (
+            f"| `{name}` | {depth} | {parameters:,} | "
+            f"{keras_ratn.count_macs(model):,} @{size} | {paper} |"
+        )
+        keras.utils.clear_session()
+
+
+def main():
+    """Replaces what stands between the two marks in the README."""
+    text = README.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    table = "\n".join(rows())
+    README.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()

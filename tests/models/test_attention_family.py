@@ -1,0 +1,895 @@
+"""The networks of the attention family: their numbers and their properties."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_ratn as k
+from keras_ratn.models import FAMILY_BUILDERS
+from keras_ratn.models import ResidualBackbone
+from keras_ratn.profiling import count_macs
+
+SIZE = (224, 224, 3)
+BIAS_FREE = {"use_bias": False}
+# The counts include the classifiers that DANet trains with.
+DANET = {"auxiliary_outputs": True, "input_shape": SIZE}
+
+
+def taps(*kernel_sizes):
+    """Options of ECA for each stage."""
+    return tuple({"kernel_size": size} for size in kernel_sizes)
+
+
+# Configuration, named as in the developers' table of the authors' networks:
+# (builder, trainable parameters, multiply-accumulates or None, slow). None
+# stands where the authors' count has products that here are no layer's: ECA's
+# convolution, ResT's mixing of heads.
+NUMBERS = {
+    "resnet18": (lambda: k.ResNet18(), 11_689_512, 1_814_073_344, False),
+    "resnet18_bam": (
+        lambda: k.ResNet18(attention="bam"),
+        11_712_503,
+        1_819_224_000,
+        False,
+    ),
+    "resnet18_cbam": (
+        lambda: k.ResNet18(attention="cbam"),
+        11_779_392,
+        1_815_063_764,
+        False,
+    ),
+    "resnet34": (lambda: k.ResNet34(), 21_797_672, 3_663_761_408, True),
+    "resnet34_bam": (
+        lambda: k.ResNet34(attention="bam"),
+        21_820_663,
+        3_668_912_064,
+        True,
+    ),
+    "resnet34_cbam": (
+        lambda: k.ResNet34(attention="cbam"),
+        21_960_468,
+        3_665_434_742,
+        True,
+    ),
+    "resnet50": (lambda: k.ResNet50(), 25_557_032, 4_089_184_256, True),
+    "resnet50_bam": (
+        lambda: k.ResNet50(attention="bam"),
+        25_915_099,
+        4_171_331_328,
+        True,
+    ),
+    "resnet50_cbam": (
+        lambda: k.ResNet50(attention="cbam"),
+        28_089_624,
+        4_095_573_110,
+        True,
+    ),
+    "resnet101": (lambda: k.ResNet101(), 44_549_160, 7_801_405_440, True),
+    "resnet101_bam": (
+        lambda: k.ResNet101(attention="bam"),
+        44_907_227,
+        7_883_552_512,
+        True,
+    ),
+    "resnet101_cbam": (
+        lambda: k.ResNet101(attention="cbam"),
+        49_330_172,
+        7_812_577_278,
+        True,
+    ),
+    "cifar100_resnet18": (
+        lambda: k.ResNet18(stem="cifar", classes=100),
+        11_220_132,
+        555_468_800,
+        True,
+    ),
+    "cifar100_resnet18_bam": (
+        lambda: k.ResNet18(stem="cifar", classes=100, attention="bam"),
+        11_243_123,
+        557_157_888,
+        True,
+    ),
+    "cifar100_resnet18_cbam": (
+        lambda: k.ResNet18(stem="cifar", classes=100, attention="cbam"),
+        11_310_012,
+        555_909_440,
+        True,
+    ),
+    "cifar100_resnet34": (
+        lambda: k.ResNet34(stem="cifar", classes=100),
+        21_328_292,
+        1_159_448_576,
+        True,
+    ),
+    "cifar100_resnet34_bam": (
+        lambda: k.ResNet34(stem="cifar", classes=100, attention="bam"),
+        21_351_283,
+        1_161_137_664,
+        True,
+    ),
+    "cifar100_resnet34_cbam": (
+        lambda: k.ResNet34(stem="cifar", classes=100, attention="cbam"),
+        21_491_088,
+        1_160_206_688,
+        True,
+    ),
+    "cifar100_resnet50": (
+        lambda: k.ResNet50(stem="cifar", classes=100),
+        23_705_252,
+        1_298_014_208,
+        True,
+    ),
+    "cifar100_resnet50_bam": (
+        lambda: k.ResNet50(stem="cifar", classes=100, attention="bam"),
+        24_063_319,
+        1_324_953_600,
+        True,
+    ),
+    "cifar100_resnet50_cbam": (
+        lambda: k.ResNet50(stem="cifar", classes=100, attention="cbam"),
+        26_237_844,
+        1_303_487_840,
+        True,
+    ),
+    "cifar100_resnet101": (
+        lambda: k.ResNet101(stem="cifar", classes=100),
+        42_697_380,
+        2_510_168_064,
+        True,
+    ),
+    "cifar100_resnet101_bam": (
+        lambda: k.ResNet101(stem="cifar", classes=100, attention="bam"),
+        43_055_447,
+        2_537_107_456,
+        True,
+    ),
+    "cifar100_resnet101_cbam": (
+        lambda: k.ResNet101(stem="cifar", classes=100, attention="cbam"),
+        47_478_392,
+        2_520_204_768,
+        True,
+    ),
+    "eca_resnet18_k3577": (
+        lambda: k.ResNet18(attention="eca", attention_options=taps(3, 5, 7, 7)),
+        11_689_556,
+        None,
+        False,
+    ),
+    "eca_resnet18_k3333": (
+        lambda: k.ResNet18(attention="eca"),
+        11_689_536,
+        None,
+        True,
+    ),
+    "eca_resnet34_k3357": (
+        lambda: k.ResNet34(attention="eca", attention_options=taps(3, 3, 5, 7)),
+        21_797_744,
+        None,
+        True,
+    ),
+    "eca_resnet34_k3333": (
+        lambda: k.ResNet34(attention="eca"),
+        21_797_720,
+        None,
+        True,
+    ),
+    "eca_resnet50_k3557": (
+        lambda: k.ResNet50(attention="eca", attention_options=taps(3, 5, 5, 7)),
+        25_557_112,
+        None,
+        True,
+    ),
+    "eca_resnet50_k3333": (
+        lambda: k.ResNet50(attention="eca"),
+        25_557_080,
+        None,
+        True,
+    ),
+    "eca_resnet101_k3357": (
+        lambda: k.ResNet101(
+            attention="eca", attention_options=taps(3, 3, 5, 7)
+        ),
+        44_549_317,
+        None,
+        True,
+    ),
+    "eca_resnet101_k3333": (
+        lambda: k.ResNet101(attention="eca"),
+        44_549_259,
+        None,
+        True,
+    ),
+    "eca_resnet152_k3357": (
+        lambda: k.ResNet152(
+            attention="eca", attention_options=taps(3, 3, 5, 7)
+        ),
+        60_193_042,
+        None,
+        True,
+    ),
+    "eca_resnet152_k3333": (
+        lambda: k.ResNet152(attention="eca"),
+        60_192_958,
+        None,
+        True,
+    ),
+    "eca_resnet50_adaptive_k5557": (
+        lambda: k.ResNet50(attention="eca_adaptive"),
+        25_557_118,
+        None,
+        True,
+    ),
+    "resnet50_eca_ns_k3": (
+        lambda: k.ResNet50(attention="eca_ns"),
+        25_602_344,
+        None,
+        True,
+    ),
+    "resnet18_se_biased": (
+        lambda: k.ResNet18(attention="se"),
+        11_778_592,
+        None,
+        False,
+    ),
+    "resnet18_se_bias_free": (
+        lambda: k.ResNet18(attention="se", attention_options=BIAS_FREE),
+        11_776_552,
+        None,
+        False,
+    ),
+    "resnet50_se_biased": (
+        lambda: k.ResNet50(attention="se"),
+        28_088_024,
+        None,
+        True,
+    ),
+    "resnet50_se_bias_free": (
+        lambda: k.ResNet50(attention="se", attention_options=BIAS_FREE),
+        28_071_976,
+        None,
+        True,
+    ),
+    "resnet101_se_biased": (
+        lambda: k.ResNet101(attention="se"),
+        49_326_872,
+        None,
+        True,
+    ),
+    "resnet101_se_bias_free": (
+        lambda: k.ResNet101(attention="se", attention_options=BIAS_FREE),
+        49_292_328,
+        None,
+        True,
+    ),
+    "resnet50_se_var1": (
+        lambda: k.ResNet50(attention="se_var1"),
+        25_557_032,
+        None,
+        True,
+    ),
+    "resnet50_se_var2": (
+        lambda: k.ResNet50(attention="se_var2"),
+        25_572_136,
+        None,
+        True,
+    ),
+    "resnet50_se_var3": (
+        lambda: k.ResNet50(attention="se_var3"),
+        45_676_584,
+        None,
+        True,
+    ),
+    "resnet50_se_gc_G16": (
+        lambda: k.ResNet50(attention="se_gc"),
+        26_814_504,
+        None,
+        True,
+    ),
+    "resnet50_se_gc_GCover16": (
+        lambda: k.ResNet50(
+            attention="se_gc", attention_options={"group_size": 16}
+        ),
+        25_798_696,
+        None,
+        True,
+    ),
+    "resnet50_se_gc_GCover8": (
+        lambda: k.ResNet50(
+            attention="se_gc", attention_options={"group_size": 8}
+        ),
+        25_677_864,
+        None,
+        True,
+    ),
+    "scnet50": (lambda: k.SCNet50(), 25_564_584, 3_925_286_912, True),
+    "scnet50_v1d": (
+        lambda: k.SCNet50(v1d=True),
+        25_583_816,
+        4_685_152_256,
+        True,
+    ),
+    "epsanet50_small": (
+        lambda: k.EPSANet50(),
+        22_561_715,
+        3_597_900_160,
+        False,
+    ),
+    "scnet101": (lambda: k.SCNet101(), 44_565_416, 7_168_745_472, True),
+    "scnet101_v1d": (
+        lambda: k.SCNet101(v1d=True),
+        44_689_192,
+        9_044_123_648,
+        True,
+    ),
+    "epsanet101_small": (
+        lambda: k.EPSANet101(),
+        38_900_279,
+        6_788_125_056,
+        True,
+    ),
+    "rest_lite": (lambda: k.ResTLite(), 10_508_300, None, False),
+    "rest_lite_stem7x7": (
+        lambda: k.ResTLite(stem="7x7"),
+        10_489_196,
+        None,
+        True,
+    ),
+    "rest_small": (lambda: k.ResTSmall(), 13_679_708, None, True),
+    "rest_small_stem7x7": (
+        lambda: k.ResTSmall(stem="7x7"),
+        13_660_604,
+        None,
+        True,
+    ),
+    "rest_base": (lambda: k.ResTBase(), 30_327_052, None, True),
+    "rest_base_stem7x7": (
+        lambda: k.ResTBase(stem="7x7"),
+        30_277_660,
+        None,
+        True,
+    ),
+    "rest_large": (lambda: k.ResTLarge(), 51_676_156, None, True),
+    "rest_large_stem7x7": (
+        lambda: k.ResTLarge(stem="7x7"),
+        51_626_764,
+        None,
+        True,
+    ),
+    "eamlp_7_224": (lambda: k.EAMLP7(), 6_096_206, 1_465_194_496, False),
+    "eamlp_10_224": (lambda: k.EAMLP10(), 8_489_678, 2_007_439_360, True),
+    "eamlp_12_224": (lambda: k.EAMLP12(), 10_085_326, 2_368_935_936, True),
+    "eamlp_14_224": (lambda: k.EAMLP14(), 29_801_422, 6_450_351_104, True),
+    "eamlp_19_224": (lambda: k.EAMLP19(), 54_470_798, 11_597_669_888, True),
+    "eamlp_24_224": (lambda: k.EAMLP24(), 89_355_726, 18_820_366_336, True),
+    "eamlp_7_384": (
+        lambda: k.EAMLP7(input_shape=(384, 384, 3)),
+        6_096_206,
+        4_292_929_536,
+        True,
+    ),
+    "danet_resnet50_os8_mg_cityscapes19": (
+        lambda: k.DANet50(classes=19, **DANET),
+        47_462_651,
+        37_853_978_624,
+        False,
+    ),
+    "danet_resnet50_os8_mg_voc21": (
+        lambda: k.DANet50(classes=21, **DANET),
+        47_465_729,
+        None,
+        True,
+    ),
+    "danet_resnet50_os8_mg_pcontext59": (
+        lambda: k.DANet50(classes=59, **DANET),
+        47_524_211,
+        None,
+        True,
+    ),
+    "danet_resnet50_os8_mg_cocostuff171": (
+        lambda: k.DANet50(classes=171, **DANET),
+        47_696_579,
+        None,
+        True,
+    ),
+    "danet_resnet50_deepstem_os8_mg_cityscapes19": (
+        lambda: k.DANet50(classes=19, stem="deep", **DANET),
+        47_586_427,
+        39_209_132_032,
+        True,
+    ),
+    "danet_resnet50_deepstem_os8_mg_voc21": (
+        lambda: k.DANet50(classes=21, stem="deep", **DANET),
+        47_589_505,
+        None,
+        True,
+    ),
+    "danet_resnet50_deepstem_os8_mg_pcontext59": (
+        lambda: k.DANet50(classes=59, stem="deep", **DANET),
+        47_647_987,
+        None,
+        True,
+    ),
+    "danet_resnet50_deepstem_os8_mg_cocostuff171": (
+        lambda: k.DANet50(classes=171, stem="deep", **DANET),
+        47_820_355,
+        None,
+        True,
+    ),
+    "eanet_resnet50_os8_21cls": (
+        lambda: k.EANet50(input_shape=(129, 129, 3)),
+        34_846_933,
+        10_709_490_624,
+        True,
+    ),
+    "danet_resnet101_os8_mg_cityscapes19": (
+        lambda: k.DANet101(classes=19, **DANET),
+        66_454_779,
+        52_702_863_360,
+        True,
+    ),
+    "danet_resnet101_os8_mg_voc21": (
+        lambda: k.DANet101(classes=21, **DANET),
+        66_457_857,
+        None,
+        True,
+    ),
+    "danet_resnet101_os8_mg_pcontext59": (
+        lambda: k.DANet101(classes=59, **DANET),
+        66_516_339,
+        None,
+        True,
+    ),
+    "danet_resnet101_os8_mg_cocostuff171": (
+        lambda: k.DANet101(classes=171, **DANET),
+        66_688_707,
+        None,
+        True,
+    ),
+    "danet_resnet101_deepstem_os8_mg_cityscapes19": (
+        lambda: k.DANet101(classes=19, stem="deep", **DANET),
+        66_578_555,
+        54_058_016_768,
+        True,
+    ),
+    "danet_resnet101_deepstem_os8_mg_voc21": (
+        lambda: k.DANet101(classes=21, stem="deep", **DANET),
+        66_581_633,
+        None,
+        True,
+    ),
+    "danet_resnet101_deepstem_os8_mg_pcontext59": (
+        lambda: k.DANet101(classes=59, stem="deep", **DANET),
+        66_640_115,
+        None,
+        True,
+    ),
+    "danet_resnet101_deepstem_os8_mg_cocostuff171": (
+        lambda: k.DANet101(classes=171, stem="deep", **DANET),
+        66_812_483,
+        None,
+        True,
+    ),
+    "eanet_resnet101_os8_21cls": (
+        lambda: k.EANet101(input_shape=(129, 129, 3)),
+        53_839_061,
+        16_183_122_880,
+        True,
+    ),
+}
+
+
+def _count(variables):
+    return sum(int(np.prod(v.shape)) for v in variables)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * row[3])
+        for name, row in NUMBERS.items()
+    ],
+)
+def test_numbers(name):
+    builder, parameters, macs, _ = NUMBERS[name]
+    model = builder()
+    assert _count(model.trainable_variables) == parameters
+    if macs is not None:
+        assert count_macs(model) == macs
+
+
+def test_numbers_are_the_authors(shared):
+    path = shared / "golden" / "attention_family" / "param_counts.json"
+    known = json.loads(path.read_text())["models"]
+    for name, (_, parameters, macs, _) in NUMBERS.items():
+        assert known[name]["trainable"] == parameters
+        # Products of two activations are no layer's, so they do not count.
+        theirs = known[name].get("macs_conv_matmul")
+        theirs = known[name].get("macs_conv_linear_only", theirs)
+        assert macs in (None, theirs)
+
+
+def test_every_builder_has_numbers():
+    built = {name.split("_")[0] for name in NUMBERS}
+    tested = " ".join(NUMBERS)
+    for builder in FAMILY_BUILDERS:
+        assert builder.lower() in tested.replace("rest_", "rest").replace(
+            "eamlp_", "eamlp"
+        ).replace("net_resnet", "net"), (builder, built)
+
+
+def test_listing():
+    assert k.list_family_models("eanet*") == ["EANet101", "EANet50"]
+    assert k.list_family_models() == sorted(FAMILY_BUILDERS)
+    for name in FAMILY_BUILDERS:
+        assert getattr(k, name) is FAMILY_BUILDERS[name]
+        assert FAMILY_BUILDERS[name].__doc__
+
+
+# === Properties, on networks as small as the kinds allow ===
+
+TINY = {
+    "basic": ResidualBackbone((1, 1), "basic", widths=(8, 16), stem_filters=8),
+    "bam": ResidualBackbone(
+        (1, 1),
+        widths=(8, 16),
+        stem_filters=8,
+        attention="bam",
+    ),
+    "eca": ResidualBackbone(
+        (1, 1),
+        widths=(8, 16),
+        stem="cifar",
+        stem_filters=8,
+        attention="eca",
+        attention_options=taps(3, 5),
+    ),
+    "psa": ResidualBackbone(
+        (1, 1),
+        widths=(64, 64),
+        stem_filters=8,
+        attention="psa",
+    ),
+    "self_calibrated": ResidualBackbone(
+        (1, 1),
+        "self_calibrated",
+        widths=(8, 16),
+        stem="deep",
+        stem_filters=16,
+        average_pooling=True,
+    ),
+    "rest": k.models.rest.ResTArchitecture(
+        (8, 16, 16, 16), (1, 1, 1, 1), (1, 2, 2, 2), drop_path_rate=0.2
+    ),
+    "eamlp": k.models.eamlp.EAMLPArchitecture(
+        16, 2, 2, 2, token_width=8, drop_path_rate=0.2
+    ),
+}
+ARGUMENTS = {
+    "variant": None,
+    "family": "imagenet",
+    "include_top": True,
+    "weights": None,
+    "input_tensor": None,
+    "input_shape": (64, 72, 3),
+    "pooling": None,
+    "classes": 5,
+    "classifier_activation": "softmax",
+    "name": "tiny",
+    "include_preprocessing": True,
+    "data_format": "channels_last",
+    "class_names": None,
+}
+
+
+def tiny(name, **arguments):
+    return k.models._ends.image_classifier(
+        TINY[name].features, **{**ARGUMENTS, **arguments}
+    )
+
+
+def images(*shape):
+    return np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_saved_network_comes_back(name, tmp_path):
+    model = tiny(name)
+    x = images(2, 64, 72, 3)
+    expected = model.predict(x, verbose=0)
+    assert expected.shape == (2, 5)
+    np.testing.assert_allclose(expected.sum(axis=1), 1, rtol=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        loaded.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_both_layouts_compute_the_same(name):
+    last = tiny(name)
+    first = tiny(name, data_format="channels_first", input_shape=(3, 64, 72))
+    first.set_weights(last.get_weights())
+    x = images(2, 64, 72, 3)
+    np.testing.assert_allclose(
+        first.predict(x.transpose(0, 3, 1, 2), verbose=0),
+        last.predict(x, verbose=0),
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_network_learns_in_half_precision(name):
+    keras.config.set_dtype_policy("mixed_float16")
+    model = tiny(name)
+    assert model.get_layer("predictions").compute_dtype == "float32"
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    head = model.get_layer("predictions")
+    before = np.array(ops.convert_to_numpy(head.kernel))
+    # The first steps only find a loss scale that half precision can bear.
+    for _ in range(8):
+        loss = model.train_on_batch(
+            images(4, 64, 72, 3), np.array([0, 1, 2, 3])
+        )
+    assert np.isfinite(loss)
+    assert np.any(before != ops.convert_to_numpy(head.kernel))
+
+
+@pytest.mark.parametrize("name", [n for n in TINY if n != "eamlp"])
+def test_any_size_and_any_channels(name):
+    model = tiny(name, input_shape=(None, None, 4), include_top=False)
+    assert model.predict(images(1, 65, 81, 4), verbose=0).ndim == 4
+    pooled = tiny(
+        name, input_shape=(65, 81, 1), include_top=False, pooling="max"
+    )
+    channels = model.output_shape[-1]
+    assert pooled.output_shape == (None, channels)
+
+
+def test_eamlp_without_top_returns_the_class_token():
+    assert tiny("eamlp", include_top=False).output_shape == (None, 16)
+
+
+def test_input_tensor():
+    inputs = keras.Input((64, 72, 3))
+    model = tiny("basic", input_tensor=inputs * 2, input_shape=None)
+    assert model.inputs[0] is inputs
+    assert model.output_shape == (None, 5)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda: k.ResNet18(attention="attention"),
+            "`attention` must be None or one of .*'eca'.*'attention'",
+        ),
+        (
+            lambda: k.ResNet18(attention="eca", attention_options=({},)),
+            "a dictionary, or one for each of the 4 stages",
+        ),
+        (lambda: k.ResNet18(stem="mnist"), "`stem` must be one of"),
+        (lambda: k.ResTLite(stem="mnist"), "`stem` must be one of"),
+        (
+            lambda: k.ResNet18(input_shape=(31, 64, 3)),
+            "at least 32.*Received: input_shape=\\(31, 64, 3\\)",
+        ),
+        (
+            lambda: k.SCNet50(input_shape=(64, 64, 3)),
+            "SelfCalibratedConv2D needs height and width of at least",
+        ),
+        (
+            lambda: k.EAMLP7(input_shape=(None, None, 3)),
+            "known height and width",
+        ),
+        (
+            lambda: k.ResNet18(weights="imagenet"),
+            "`weights` must be None.*Received: weights='imagenet'",
+        ),
+        (
+            lambda: k.ResNet18(classes=0),
+            "`classes` must be an integer of at least 1",
+        ),
+        (
+            lambda: k.DANet50(input_shape=(None, None, 3)),
+            "height and width must be known",
+        ),
+        (lambda: k.DANet50(stem="cifar"), "`stem` must be one of"),
+        (
+            lambda: k.SegmentationNetwork(TINY["basic"], "fcn"),
+            "`head` must be one of",
+        ),
+        (
+            lambda: k.SegmentationNetwork(
+                TINY["basic"], "eanet", auxiliary_outputs=True
+            ),
+            "are of DANet's head only",
+        ),
+    ],
+)
+def test_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# === The attention of a residual attention network, by name ===
+
+ARCHITECTURE = k.Architecture(
+    stem="cifar",
+    stem_filters=8,
+    stage_filters=(16, 32),
+    num_modules=(1, 1),
+    mask_depths=(2, 1),
+    num_tail_units=0,
+)
+
+
+def _units(model):
+    names = [layer.name for layer in model.layers]
+    return [name for name in names if "unit" in name]
+
+
+@pytest.mark.parametrize("name", ["eca", "bam", "position", "psa"])
+def test_attention_takes_the_place_of_the_soft_mask(name):
+    options = {
+        "bam": {"reduction_ratio": 4},
+        "psa": {
+            "kernel_sizes": (3, 5),
+            "groups": (1, 2),
+            "reduction_ratio": 4,
+        },
+    }
+    model = k.ResidualAttentionNetwork(
+        ARCHITECTURE, attention=name, attention_options=options.get(name)
+    )
+    kind = type(k.layers.get(name))
+    assert isinstance(model.get_layer("stage1_attention1"), kind)
+    assert not any(
+        isinstance(layer, k.layers.AttentionModule) for layer in model.layers
+    )
+    assert model.predict(images(1, 32, 32, 3), verbose=0).shape == (1, 10)
+
+
+def test_attention_leaves_the_trunk_unchanged():
+    """Without the soft masks, the same convolutions remain."""
+    plain = k.ResidualAttentionNetwork(ARCHITECTURE)
+    module = plain.get_layer("stage2_attention1")
+    trunk = _count(module.trainable_variables)
+    trunk -= _count(module.soft_mask.trainable_variables)
+    other = k.ResidualAttentionNetwork(ARCHITECTURE, attention="se_var1")
+    units = [
+        layer
+        for layer in other.layers
+        if layer.name.startswith("stage2_attention1_")
+    ]
+    assert len(units) == 4  # one before, two in the trunk, one after
+    assert sum(_count(u.trainable_variables) for u in units) == trunk
+
+
+@pytest.mark.parametrize("unit", ["residual", "resnext", "inception"])
+def test_attention_inside_units(unit, tmp_path):
+    plain = k.ResidualAttentionNetwork(ARCHITECTURE)
+    model = k.ResidualAttentionNetwork(
+        k.Architecture(**{**vars(ARCHITECTURE), "unit": unit}),
+        unit_attention="se",
+        unit_attention_options={"reduction_ratio": 4},
+    )
+    first = model.get_layer("stage1_unit")
+    assert isinstance(first.attention_layer, k.layers.SqueezeExcite)
+    module = model.get_layer("stage1_attention1")
+    assert module.trunk_units[0].attention_layer is not None
+    assert module.soft_mask.down_units[0].attention_layer is None
+    assert plain.get_layer("stage1_unit").attention_layer is None
+    x = images(1, 32, 32, 3)
+    # The gate acts: shut, the unit is its shortcut.
+    expected = model.predict(x, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        loaded.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-6
+    )
+    first.attention_layer.excite.bias.assign(
+        -100 * ops.ones_like(first.attention_layer.excite.bias)
+    )
+    assert np.any(model.predict(x, verbose=0) != expected)
+
+
+@pytest.mark.parametrize("argument", ["attention", "unit_attention"])
+def test_unknown_attention(argument):
+    with pytest.raises(ValueError, match=f"`{argument}` must be None or one"):
+        k.ResidualAttentionNetwork(ARCHITECTURE, **{argument: "dual"})
+
+
+# === Segmentation ===
+
+SEGMENTATION_BACKBONE = ResidualBackbone(
+    (1, 1),
+    "basic",
+    widths=(16, 32),
+    stem_filters=16,
+    dilations=((), (1, 2)),
+)
+
+
+@pytest.mark.parametrize("head", ["danet", "eanet"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_segmentation_returns_logits_for_every_pixel(head, data_format):
+    first = data_format == "channels_first"
+    model = k.SegmentationNetwork(
+        SEGMENTATION_BACKBONE,
+        head,
+        input_shape=(3, 33, 42) if first else (33, 42, 3),
+        classes=4,
+        data_format=data_format,
+    )
+    shape = (4, 33, 42) if first else (33, 42, 4)
+    assert model.output_shape == (None, *shape)
+    x = images(2, 3, 33, 42) if first else images(2, 33, 42, 3)
+    assert model.predict(x, verbose=0).shape == (2, *shape)
+
+
+def test_segmentation_network_can_classify_images():
+    arguments = {"input_shape": (33, 42, 3), "classes": 4}
+    model = k.SegmentationNetwork(
+        SEGMENTATION_BACKBONE,
+        "danet",
+        segmentation=False,
+        classifier_activation="softmax",
+        **arguments,
+    )
+    scores = model.predict(images(2, 33, 42, 3), verbose=0)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+    features = k.SegmentationNetwork(
+        SEGMENTATION_BACKBONE, "danet", include_top=False, **arguments
+    )
+    assert features.output_shape == (None, 9, 11, 32)
+
+
+def test_auxiliary_outputs_are_three():
+    model = k.SegmentationNetwork(
+        SEGMENTATION_BACKBONE,
+        "danet",
+        input_shape=(33, 42, 3),
+        classes=4,
+        auxiliary_outputs=True,
+    )
+    assert model.output_shape == [(None, 33, 42, 4)] * 3
+
+
+def shapes_data(number, size=32):
+    """Bright squares (1) and dark discs (2) on grey (0)."""
+    random = np.random.default_rng(0)
+    x = random.normal(128, 20, (number, size, size, 3)).astype("float32")
+    y = np.zeros((number, size, size), "int32")
+    rows, columns = np.mgrid[:size, :size]
+    for i in range(number):
+        row, column = random.integers(0, size - 12, 2)
+        y[i, row : row + 12, column : column + 12] = 1
+        row, column = random.integers(7, size - 7, 2)
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < 49
+        y[i][disc] = 2
+    x[y == 1] += 70
+    x[y == 2] -= 70
+    return x, y
+
+
+@pytest.mark.parametrize("head", ["danet", "eanet"])
+def test_segmentation_learns_shapes(head):
+    x, y = shapes_data(48)
+    model = k.SegmentationNetwork(
+        SEGMENTATION_BACKBONE, head, input_shape=(32, 32, 3), classes=3
+    )
+    model.compile(
+        keras.optimizers.Adam(3e-3),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.MeanIoU(3, sparse_y_pred=False, name="miou")],
+    )
+    before = model.evaluate(x[:16], y[:16], verbose=0, return_dict=True)
+    model.fit(x[16:], y[16:], batch_size=8, epochs=12, verbose=0)
+    after = model.evaluate(x[:16], y[:16], verbose=0, return_dict=True)
+    print(f"{head}: mIoU {before['miou']:.3f} -> {after['miou']:.3f}")
+    assert after["miou"] > 0.6 > before["miou"]

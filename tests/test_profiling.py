@@ -1,0 +1,91 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_ratn
+
+
+def _model(*layers, shape=(8, 6, 4)):
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+@pytest.mark.parametrize(
+    ("layer", "macs"),
+    [
+        # positions x kernel x channels in x channels out
+        (keras.layers.Conv2D(5, 3, padding="same"), 48 * 9 * 4 * 5),
+        (keras.layers.Conv2D(5, 3, 2, padding="same"), 12 * 9 * 4 * 5),
+        (keras.layers.Conv2D(6, 3, groups=2, padding="same"), 48 * 9 * 2 * 6),
+        (keras.layers.DepthwiseConv2D(3, padding="same"), 48 * 9 * 4),
+        (
+            keras.layers.SeparableConv2D(5, 3, padding="same"),
+            48 * (9 * 4 + 4 * 5),
+        ),
+        (keras.layers.Conv2DTranspose(5, 4, 2, padding="same"), 48 * 16 * 20),
+        (keras.layers.Dense(7), 48 * 4 * 7),
+        (keras.layers.EinsumDense("abcd,de->abce", (8, 6, 7)), 48 * 4 * 7),
+        (keras.layers.BatchNormalization(), 0),
+        (keras.layers.MaxPooling2D(), 0),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_macs_by_hand(layer, macs):
+    assert keras_ratn.count_macs(_model(layer)) == macs
+
+
+def test_composite_and_nested_layers_are_opened():
+    unit = keras_ratn.layers.ResidualUnit(8)
+    # 1x1 4->2, 3x3 2->2, 1x1 2->8, projection 4->8, at 48 positions
+    expected = 48 * (4 * 2 + 9 * 2 * 2 + 2 * 8 + 4 * 8)
+    inner = _model(unit)
+    assert keras_ratn.count_macs(inner) == expected
+    assert keras_ratn.count_macs(_model(inner)) == expected
+
+
+def test_a_shared_layer_counts_at_each_call():
+    inputs = keras.Input((8, 6, 4))
+    shared = keras.layers.Conv2D(4, 1)
+    model = keras.Model(inputs, shared(shared(inputs)))
+    assert keras_ratn.count_macs(model) == 2 * 48 * 4 * 4
+
+
+def test_counting_leaves_the_model_alone():
+    model = keras_ratn.CifarAttention56()
+    weights = [v.path for v in model.variables]
+    keras_ratn.count_macs(model)
+    assert [v.path for v in model.variables] == weights
+    unit = model.get_layer("stage1_unit")
+    assert tuple(unit.output.shape) == (None, 32, 32, 64)
+
+
+def test_open_sizes_need_an_input_shape():
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs))
+    assert keras_ratn.count_macs(model, (4, 5, 3)) == 20 * 6
+    with pytest.raises(ValueError, match="Pass `input_shape`"):
+        keras_ratn.count_macs(model)
+
+
+def test_input_shape_is_for_one_input():
+    inputs = [keras.Input((2,)), keras.Input((2,))]
+    model = keras.Model(inputs, keras.layers.Add()(inputs))
+    with pytest.raises(ValueError, match="models with one input"):
+        keras_ratn.count_macs(model, (2,))
+
+
+def test_keras_own_networks_count_too():
+    # 3.86 GMACs: the network with its stride in the first 1x1.
+    resnet = keras.applications.ResNet50(weights=None)
+    assert keras_ratn.count_macs(resnet) == 3_857_973_248
+
+
+def test_description_adds_up(capsys):
+    model = keras_ratn.CifarAttention56()
+    rows = keras_ratn.describe(model)
+    assert sum(row.parameters for row in rows) == 1_030_362
+    assert sum(row.macs for row in rows) == keras_ratn.count_macs(model)
+    names = [row.name for row in rows]
+    assert names[:3] == ["stem_conv", "stage1_unit", "stage1_attention1"]
+    assert rows[2].output_shape == (32, 32, 64)
+    assert "1,030,362" in capsys.readouterr().out
+    assert np.all([row.macs >= 0 for row in rows])

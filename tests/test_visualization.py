@@ -1,0 +1,174 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_ratn
+from keras_ratn import Architecture
+from keras_ratn import ResidualAttentionNetwork
+
+TINY = Architecture(
+    stem="cifar",
+    stem_filters=4,
+    stage_filters=(8, 16),
+    num_modules=(1, 2),
+    mask_depths=(1, 1),
+    num_trunk_units=1,
+    num_tail_units=0,
+)
+MODULES = ["stage1_attention1", "stage2_attention1", "stage2_attention2"]
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), "uint8")
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return ResidualAttentionNetwork(TINY)
+
+
+def test_masks_of_every_module(model):
+    masks = keras_ratn.attention_masks(model, IMAGES)
+    assert list(masks) == MODULES
+    assert masks["stage1_attention1"].shape == (3, 32, 32, 8)
+    assert masks["stage2_attention2"].shape == (3, 16, 16, 16)
+    assert all(0 <= mask.min() and mask.max() <= 1 for mask in masks.values())
+
+
+def test_masks_are_those_that_the_module_returns(model):
+    module = model.get_layer("stage1_attention1")
+    features = keras.Model(model.inputs, module.input)
+    _, expected = module(features(IMAGES), return_attention_mask=True)
+    masks = keras_ratn.attention_masks(model, IMAGES)
+    np.testing.assert_allclose(
+        masks["stage1_attention1"],
+        keras.ops.convert_to_numpy(expected),
+        atol=1e-5,
+    )
+
+
+def test_the_model_is_not_altered(model):
+    before = model.predict(IMAGES, verbose=0)
+    config = model.get_config()
+    for _ in range(2):
+        keras_ratn.attention_masks(model, IMAGES)
+    assert model.get_config() == config
+    np.testing.assert_array_equal(model.predict(IMAGES, verbose=0), before)
+
+
+def test_masks_of_a_loaded_and_of_a_nested_model(model, tmp_path):
+    masks = keras_ratn.attention_masks(model, IMAGES)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    outer = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.Identity(), model]
+    )
+    for name, mask in keras_ratn.attention_masks(loaded, IMAGES).items():
+        np.testing.assert_allclose(mask, masks[name], atol=1e-6)
+    for name, mask in keras_ratn.attention_masks(outer, IMAGES).items():
+        inner = name.removeprefix(f"{model.name}/")
+        np.testing.assert_allclose(mask, masks[inner], atol=1e-6)
+
+
+def test_channels_first_masks_come_channels_last(model):
+    other = ResidualAttentionNetwork(
+        TINY, data_format="channels_first", input_shape=(3, 32, 32)
+    )
+    other.set_weights(model.get_weights())
+    masks = keras_ratn.attention_masks(other, IMAGES.transpose(0, 3, 1, 2))
+    for name, mask in keras_ratn.attention_masks(model, IMAGES).items():
+        np.testing.assert_allclose(masks[name], mask, atol=1e-4)
+
+
+def test_overlay_by_hand():
+    images = np.zeros((1, 2, 2, 1))
+    masks = np.array([[0.2, 0.2], [0.2, 0.8]]).reshape(1, 2, 2, 1)
+    overlay = keras_ratn.overlay_masks(images, masks, alpha=1.0)
+    assert overlay.dtype == "uint8"
+    assert overlay[0, 0, 0].tolist() == [0, 0, 128]  # lowest: dark blue
+    assert overlay[0, 1, 1].tolist() == [200, 0, 0]  # highest: red
+    half = keras_ratn.overlay_masks(images + 100, masks, alpha=0.5)
+    assert half[0, 1, 1].tolist() == [150, 50, 50]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "alpha", "words"),
+    [
+        (np.zeros((2, 2, 3)), np.zeros((1, 2, 2, 1)), 0.5, "`images` must"),
+        (np.zeros((1, 2, 2, 3)), np.zeros((2, 2, 2, 1)), 0.5, "`masks` must"),
+        (np.zeros((1, 2, 2, 3)), np.zeros((1, 2, 2, 1)), 2, "`alpha` must"),
+    ],
+)
+def test_wrong_overlays_are_explained(images, masks, alpha, words):
+    with pytest.raises(ValueError, match=words):
+        keras_ratn.overlay_masks(images, masks, alpha)
+
+
+def test_figure_shows_the_last_module_of_each_stage(model, tmp_path):
+    path = tmp_path / "attention.png"
+    figure = keras_ratn.plot_attention(model, IMAGES[:1], path=path)
+    assert len(figure.axes) == 2 * 4
+    titles = [axis.get_title() for axis in figure.axes[:4]]
+    assert titles == ["image", "feature before", "mask", "feature after"]
+    assert path.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="`modules` must be one of"):
+        keras_ratn.plot_attention(model, IMAGES[:1], modules=["stage9"])
+
+
+def test_a_model_without_masks_is_explained():
+    inputs = keras.Input((4, 4, 3))
+    plain = keras.Model(inputs, keras.layers.ReLU()(inputs))
+    with pytest.raises(ValueError, match="holds no AttentionModule"):
+        keras_ratn.attention_masks(plain, np.zeros((1, 4, 4, 3)))
+    with pytest.raises(ValueError, match="needs a network of this package"):
+        keras_ratn.response_profile(plain, np.zeros((1, 4, 4, 3)))
+    with pytest.raises(ValueError, match="needs a network of this package"):
+        keras_ratn.feature_pyramid(plain)
+
+
+def test_response_profile_by_hand(model):
+    profile = keras_ratn.response_profile(
+        model, IMAGES, batch_size=2, relative=False
+    )
+    assert list(profile) == [
+        "stage1_unit",
+        "stage1_attention1",
+        "stage2_unit",
+        "stage2_attention1",
+        "stage2_attention2",
+    ]
+    features = keras.Model(
+        model.inputs, model.get_layer("stage2_unit").output
+    ).predict(IMAGES, verbose=0)
+    assert profile["stage2_unit"] == pytest.approx(
+        np.abs(features).mean(), rel=1e-4
+    )
+    batches = [(IMAGES[:2], None), (IMAGES[2:], None)]
+    relative = keras_ratn.response_profile(model, batches)
+    largest = max(profile.values())
+    for name, value in relative.items():
+        assert value == pytest.approx(profile[name] / largest, rel=1e-4)
+    with pytest.raises(ValueError, match="at least one image"):
+        keras_ratn.response_profile(model, [])
+
+
+def test_feature_pyramid_levels():
+    model = ResidualAttentionNetwork(
+        Architecture(
+            stem_filters=4,
+            stage_filters=(8, 8, 8),
+            num_modules=(0, 0, 0),
+            tail_filters=8,
+            num_tail_units=1,
+        ),
+        input_shape=(64, 96, 3),
+        include_top=False,
+    )
+    pyramid = keras_ratn.feature_pyramid(model)
+    assert {k: t.shape[1:3] for k, t in pyramid.items()} == {
+        "P2": (16, 24),
+        "P3": (8, 12),
+        "P4": (4, 6),
+        "P5": (2, 3),
+    }
+    assert pyramid["P5"] is model.output
+    features = keras.Model(model.inputs, pyramid)
+    assert features(np.zeros((1, 64, 96, 3)))["P3"].shape == (1, 8, 12, 8)

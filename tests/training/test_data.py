@@ -1,0 +1,129 @@
+import keras
+import numpy as np
+import pytest
+
+from training.data import array_split
+from training.data import EvaluationBatches
+from training.data import hold_out
+from training.data import noisy_labels
+from training.data import num_steps
+from training.data import Split
+from training.data import training_arrays
+from training.data import training_batches
+from training.errors import RunError
+
+
+def numbered_split(count):
+    """Image number i is filled with i, and so is its label."""
+    images = np.zeros((count, 2, 2, 1), np.uint8)
+    images += np.arange(count, dtype=np.uint8)[:, None, None, None]
+    return array_split(images, np.arange(count))
+
+
+def labels_of(batches):
+    return [list(map(int, labels)) for _, labels in batches]
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    split = numbered_split(10)
+    whole = labels_of(training_arrays(split, 3, seed=1, epochs=3))
+    assert len(whole) == 9
+    # Each epoch has an order of its own, without repetition.
+    epochs = [sum(whole[i : i + 3], []) for i in (0, 3, 6)]
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert all(len(set(epoch)) == 9 for epoch in epochs)
+    # It does not matter where one comes in.
+    late = labels_of(training_arrays(split, 3, 1, epochs=3, first_epoch=2))
+    assert late == whole[6:]
+    assert labels_of(training_arrays(split, 3, seed=2, epochs=3)) != whole
+
+
+def test_images_and_labels_stay_together_through_fit_s_batches():
+    batches = training_batches(numbered_split(10), 3, seed=1, epochs=1)
+    seen = []
+    for inputs, labels in batches:
+        labels = keras.ops.convert_to_numpy(labels)
+        images = keras.ops.convert_to_numpy(inputs["images"])
+        np.testing.assert_array_equal(images[:, 0, 0, 0], labels)
+        np.testing.assert_array_equal(inputs["labels"], labels)
+        seen += list(labels)
+    expected = labels_of(training_arrays(numbered_split(10), 3, 1, epochs=1))
+    assert seen == sum(expected, [])
+
+
+def test_processes_share_each_batch():
+    split = numbered_split(10)
+    whole = labels_of(training_arrays(split, 4, seed=1, epochs=2))
+    parts = [
+        labels_of(training_arrays(split, 4, 1, epochs=2, shard=(i, 2)))
+        for i in range(2)
+    ]
+    assert [a + b for a, b in zip(*parts)] == whole
+
+
+def test_evaluation_counts_each_image_once():
+    batches = EvaluationBatches(numbered_split(10), 4)
+    assert len(batches) == 3
+    counted, total = [], 0
+    for index in range(3):
+        inputs, labels, weights = batches[index]
+        assert inputs["images"].shape == (4, 2, 2, 1)
+        counted += list(labels[weights > 0])
+        total += weights.sum()
+    assert counted == list(range(10))
+    assert total == pytest.approx(12)  # places
+
+
+def with_unreadable(count, bad):
+    split = numbered_split(count)
+
+    def read(numbers):
+        images, readable = split.read(numbers)
+        return images, readable & ~np.isin(numbers, bad)
+
+    return Split(split.labels, read)
+
+
+def test_unreadable_images_are_neither_trained_on_nor_counted():
+    split = with_unreadable(8, bad=[2, 5])
+    for inputs, labels in training_arrays(split, 4, seed=1, epochs=3):
+        assert not {2, 5} & set(labels)
+        np.testing.assert_array_equal(inputs["images"][:, 0, 0, 0], labels)
+    _, labels, weights = EvaluationBatches(split, 8)[0]
+    assert list(labels[weights == 0]) == [2, 5]
+    with pytest.raises(RunError, match="All images of a batch"):
+        list(training_arrays(with_unreadable(4, range(4)), 4, 1, epochs=1))
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(RunError, match="only 10 training images"):
+        num_steps(numbered_split(10), 11)
+
+
+def test_held_out_images_are_a_function_of_the_seed():
+    split = numbered_split(20)
+    rest, held_out = hold_out(split, 0.25, seed=1)
+    assert len(held_out) == 5
+    assert sorted([*rest.labels, *held_out.labels]) == list(range(20))
+    np.testing.assert_array_equal(
+        hold_out(split, 0.25, seed=1)[1].labels, held_out.labels
+    )
+    assert list(hold_out(split, 0.25, seed=2)[1].labels) != list(
+        held_out.labels
+    )
+    assert hold_out(split, 0.0, seed=1) == (split, None)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.7])
+def test_label_noise_has_the_confusion_matrix_of_the_paper(rate):
+    labels = np.repeat(np.arange(10), 5000)
+    noisy = noisy_labels(labels, rate, 10, seed=1)
+    counts = np.zeros((10, 10))
+    np.add.at(counts, (labels, noisy), 1)
+    expected = np.full((10, 10), rate / 9)
+    np.fill_diagonal(expected, 1 - rate)
+    # Five standard deviations of a share of 5,000 draws.
+    deviation = np.sqrt(expected * (1 - expected) / 5000)
+    assert np.all(np.abs(counts / 5000 - expected) < 5 * deviation)
+    np.testing.assert_array_equal(noisy, noisy_labels(labels, rate, 10, 1))
+    assert np.any(noisy != noisy_labels(labels, rate, 10, seed=2))

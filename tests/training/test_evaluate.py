@@ -1,0 +1,127 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ratn
+from training import evaluate
+from training.networks import architecture
+from training.sources import load_source
+
+
+@pytest.fixture
+def network():
+    return keras_ratn.ResidualAttentionNetwork(
+        architecture("smallest"), classes=10
+    )
+
+
+def run(model_file, tmp_path, *more):
+    return evaluate.main(
+        [str(model_file), "--data.source", "digits", "--data.max-images"]
+        + ["50", "--out", str(tmp_path / "out"), *more]
+    )
+
+
+def test_the_numbers_are_those_of_the_saved_predictions(network, tmp_path):
+    network.save(tmp_path / "model.keras")
+    assert run(tmp_path / "model.keras", tmp_path) == 0
+    result = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (tmp_path / "out" / "evaluation.png").stat().st_size > 1000
+
+    # An independent computation, on independent predictions.
+    split = load_source(
+        evaluate.DataConfig("digits", max_images=50), seed=1704
+    ).test
+    images, _ = split.read(np.arange(50))
+    scores = network.predict(images.astype("f4"), verbose=0)
+    saved = np.load(tmp_path / "out" / "predictions.npz")
+    np.testing.assert_allclose(saved["scores"], scores, atol=1e-5)
+    scores, labels = saved["scores"], saved["labels"]
+    np.testing.assert_array_equal(labels, split.labels)
+    ranked = scores.argsort(axis=1)[:, ::-1]
+    hits = [label in row[:5] for label, row in zip(labels, ranked)]
+    assert result["top1"] == pytest.approx(np.mean(ranked[:, 0] == labels))
+    assert result["top5"] == pytest.approx(np.mean(hits))
+    matrix = np.asarray(result["confusion_matrix"])
+    for true in range(10):
+        for predicted in range(10):
+            pairs = (labels == true) & (ranked[:, 0] == predicted)
+            assert matrix[true, predicted] == pairs.sum()
+    error = 0.0
+    for low in np.arange(15) / 15:
+        chosen = (scores.max(1) > low) & (scores.max(1) <= low + 1 / 15)
+        if chosen.any():
+            right = np.mean(ranked[chosen, 0] == labels[chosen])
+            gap = abs(scores.max(1)[chosen].mean() - right)
+            error += chosen.mean() * gap
+    assert result["calibration_error"] == pytest.approx(error, abs=1e-6)
+
+
+def test_weights_are_evaluated_in_the_network_that_is_named(
+    network, tmp_path, capsys
+):
+    network.save(tmp_path / "model.keras")
+    network.save_weights(tmp_path / "model.weights.h5")
+    assert run(tmp_path / "model.weights.h5", tmp_path) == 1
+    assert "name their network by --model" in capsys.readouterr().err
+    weights = tmp_path / "model.weights.h5"
+    assert run(weights, tmp_path, "--model", "smallest") == 0
+    scores = np.load(tmp_path / "out" / "predictions.npz")["scores"]
+    assert run(tmp_path / "model.keras", tmp_path) == 0
+    expected = np.load(tmp_path / "out" / "predictions.npz")["scores"]
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_tflite_file_agrees_with_the_model(network, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the converter takes TensorFlow models")
+    network.save(tmp_path / "model.keras")
+    run(tmp_path / "model.keras", tmp_path)
+    expected = np.load(tmp_path / "out" / "predictions.npz")["scores"]
+    network.export(tmp_path / "model.tflite", format="litert", verbose=False)
+    assert run(tmp_path / "model.tflite", tmp_path) == 0
+    scores = np.load(tmp_path / "out" / "predictions.npz")["scores"]
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_quantized_inputs_and_outputs_are_scaled():
+    details = {"dtype": np.int8, "quantization": (0.5, -128)}
+    value = np.array([0.0, 1.0, 127.5, 500.0], "f4")
+    assert list(evaluate._quantized(value, details)) == [-128, -126, 127, 127]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["nowhere.keras"], "no model file nowhere.keras"),
+        ([__file__], "must end in .keras, .weights.h5 or .tflite"),
+        ([__file__, "--part", "exam"], "`part` must be one of test"),
+        ([__file__, "--part", "validation"], "no validation images"),
+    ],
+)
+def test_wrong_arguments_are_one_line(arguments, message, capsys):
+    arguments = [*arguments, "--data.source", "digits"]
+    assert evaluate.main(arguments) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_that_gives_nan_is_refused(network, tmp_path, capsys):
+    bias = network.get_layer("predictions").bias
+    bias.assign(np.full(10, np.nan))
+    network.save(tmp_path / "model.keras")
+    assert run(tmp_path / "model.keras", tmp_path) == 1
+    assert "gives NaN for 50 of 50 images" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_with_other_classes_is_refused(tmp_path, capsys):
+    network = keras_ratn.ResidualAttentionNetwork(
+        architecture("smallest"), classes=3
+    )
+    network.save(tmp_path / "model.keras")
+    assert run(tmp_path / "model.keras", tmp_path) == 1
+    assert "3 classes and the data have 10" in capsys.readouterr().err

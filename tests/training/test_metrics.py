@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from training.metrics import confusion_matrix
+from training.metrics import expected_calibration_error
+from training.metrics import report
+from training.metrics import top_k_accuracy
+
+SCORES = np.array(
+    [
+        [0.7, 0.2, 0.1],
+        [0.1, 0.5, 0.4],
+        [0.3, 0.4, 0.3],
+        [0.0, 0.1, 0.9],
+    ]
+)
+LABELS = np.array([0, 2, 1, 2])
+
+
+def test_worked_out_by_hand():
+    assert top_k_accuracy(SCORES, LABELS, 1) == 0.75
+    assert top_k_accuracy(SCORES, LABELS, 2) == 1.0
+    assert confusion_matrix(SCORES, LABELS).tolist() == [
+        [1, 0, 0],
+        [0, 1, 0],
+        [0, 1, 1],
+    ]
+    # Two intervals: confidence 0.5 and 0.4, one right of two; 0.7 and 0.9,
+    # both right.
+    expected = (2 * abs(0.45 - 0.5) + 2 * abs(0.8 - 1.0)) / 4
+    assert expected_calibration_error(SCORES, LABELS, bins=2) == (
+        pytest.approx(expected)
+    )
+    result = report(SCORES, LABELS, ["a", "b", "c"])
+    assert result["majority_class"] == 0.5
+    assert result["classes"][1] == {
+        "class": "b",
+        "images": 1,
+        "recall": 1.0,
+        "precision": 0.5,
+    }
+    assert result["classes"][2]["recall"] == 0.5
+    assert result["top5"] == 1.0
+
+
+def test_a_certain_and_right_model_is_calibrated():
+    assert expected_calibration_error(np.eye(3), np.arange(3)) == 0.0
+    assert expected_calibration_error(np.eye(3), np.array([1, 2, 0])) == 1.0

@@ -1,0 +1,231 @@
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.config import DataConfig
+from training.errors import RunError
+from training.sources import load_source
+
+
+def write_folder(root, parts=("",), classes=("cat", "dog"), count=4):
+    for part in parts:
+        for label, name in enumerate(classes):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                # Landscape, of one colour: red is the class, green the number.
+                color = (100 * label, 10 * index, 0)
+                Image.new("RGB", (64, 40), color).save(folder / f"{index}.png")
+    return DataConfig(source="folder", location=str(root))
+
+
+def test_a_folder_with_its_own_splits(tmp_path):
+    config = write_folder(tmp_path, ("train", "validation", "test"))
+    source = load_source(config, seed=1)
+    assert source.class_names == ["cat", "dog"]
+    assert (len(source.train), len(source.validation)) == (8, 8)
+    images, readable = source.train.read(np.array([1, 6]))
+    assert images.shape == (2, 32, 32, 3) and images.dtype == np.uint8
+    assert readable.all()
+    assert list(images[0, 0, 0]) == [0, 10, 0]
+    assert list(images[1, 31, 31]) == [100, 20, 0]
+    assert list(source.train.labels) == [0] * 4 + [1] * 4
+
+
+def test_a_folder_split_by_the_seed(tmp_path):
+    config = write_folder(tmp_path, count=20)
+    config = dataclasses.replace(
+        config, validation_fraction=0.25, test_fraction=0.5
+    )
+    source = load_source(config, seed=1)
+    parts = (source.train, source.validation, source.test)
+    assert [len(part) for part in parts] == [15, 5, 20]
+    pixels = [p.read(np.arange(len(p)))[0][:, 0, 0, :2] for p in parts]
+    # Every image is in one part.
+    assert len(np.unique(np.concatenate(pixels), axis=0)) == 40
+
+
+def test_the_centre_of_an_image_is_kept_at_its_aspect(tmp_path):
+    config = write_folder(tmp_path)
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[:, 20:60] = 200
+    Image.fromarray(image).save(tmp_path / "cat" / "0.png")
+    config = dataclasses.replace(config, image_size=40, test_fraction=0.0)
+    source = load_source(config, seed=1)
+    assert (source.train.read(np.array([0]))[0] == 200).all()
+
+
+def test_corrupt_images_are_named_and_counted_up_to_a_limit(tmp_path, capsys):
+    config = write_folder(tmp_path)
+    config = dataclasses.replace(
+        config, max_corrupt_images=2, test_fraction=0.0
+    )
+    bad = [tmp_path / "cat" / f"{index}.png" for index in range(3)]
+    whole = bad[1].read_bytes()
+    bad[0].write_bytes(b"")
+    bad[1].write_bytes(whole[: len(whole) // 2])
+    source = load_source(config, seed=1)
+    for _ in range(2):  # counted once
+        _, readable = source.train.read(np.arange(4))
+        assert list(readable) == [False, False, True, True]
+    err = capsys.readouterr().err
+    assert str(bad[0]) in err and str(bad[1]) in err
+    assert err.count("skipped") == 2
+    bad[2].write_text("not an image")
+    with pytest.raises(RunError, match="3 images cannot be read") as error:
+        source.train.read(np.arange(4))
+    assert str(bad[2]) in str(error.value)
+
+
+def test_folders_that_are_wrong_say_what_was_wanted(tmp_path):
+    def load(folder):
+        return load_source(
+            DataConfig(source="folder", location=str(folder)), seed=1
+        )
+
+    with pytest.raises(RunError, match="is no folder"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="a folder for each class, two"):
+        load(tmp_path)
+    write_folder(tmp_path / "empty")
+    (tmp_path / "empty" / "bird").mkdir()
+    with pytest.raises(RunError, match="There are no images in .*bird"):
+        load(tmp_path / "empty")
+    write_folder(tmp_path / "other", ("train",))
+    write_folder(tmp_path / "other", ("test",), classes=("cat", "cow"))
+    with pytest.raises(RunError, match="must have the classes"):
+        load(tmp_path / "other")
+
+
+def write_npz(path, **arrays):
+    rng = np.random.default_rng(0)
+    defaults = {
+        "x_train": rng.integers(0, 256, (20, 32, 32, 3), np.uint8),
+        "y_train": np.arange(20)[:, None] % 4,
+        "x_test": rng.integers(0, 256, (6, 32, 32, 3), np.uint8),
+        "y_test": np.arange(6)[:, None] % 4,
+    }
+    arrays = {k: v for k, v in {**defaults, **arrays}.items() if v is not None}
+    np.savez(path, **arrays)
+    return DataConfig(source="npz", location=str(path)), arrays
+
+
+def test_arrays_from_a_file(tmp_path):
+    config, arrays = write_npz(
+        tmp_path / "a.npz", class_names=np.array(["a", "b", "c", "d"])
+    )
+    source = load_source(config, seed=1)
+    assert source.class_names == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(
+        source.test.read(np.arange(6))[0], arrays["x_test"]
+    )
+    assert list(source.test.labels) == [0, 1, 2, 3, 0, 1]
+    capped = load_source(dataclasses.replace(config, max_images=3), seed=1)
+    assert (len(capped.train), len(capped.test)) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        ({"y_train": None}, "holds the arrays x_train, x_test, y_test"),
+        ({"x_train": np.zeros((20, 32, 32, 3))}, "x_train must be uint8"),
+        ({"y_test": np.arange(5) % 4}, "y_test must hold one label below 4"),
+        ({"y_test": np.arange(6)}, "labels up to 5"),
+    ],
+)
+def test_arrays_that_are_wrong_say_what_was_wanted(tmp_path, arrays, message):
+    config, _ = write_npz(tmp_path / "a.npz", **arrays)
+    with pytest.raises(RunError, match=message):
+        load_source(config, seed=1)
+
+
+def test_a_file_that_is_no_npz(tmp_path):
+    (tmp_path / "a.npz").write_text("no")
+    with pytest.raises(RunError, match="cannot be read"):
+        load_source(DataConfig("npz", str(tmp_path / "a.npz")), seed=1)
+
+
+def test_label_noise_and_label_files_never_touch_the_test_labels(tmp_path):
+    config, arrays = write_npz(tmp_path / "a.npz")
+    true = arrays["y_train"].reshape(-1)
+    noisy = load_source(dataclasses.replace(config, label_noise=1.0), seed=1)
+    assert not np.any(noisy.train.labels == true)
+    assert list(noisy.test.labels) == [0, 1, 2, 3, 0, 1]
+    np.savez(tmp_path / "labels.npz", worst=3 - true)
+    config = dataclasses.replace(
+        config, label_file=str(tmp_path / "labels.npz:worst")
+    )
+    source = load_source(config, seed=1)
+    np.testing.assert_array_equal(source.train.labels, 3 - true)
+    assert list(source.test.labels) == [0, 1, 2, 3, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (np.zeros(19, int), "one label for each of the 20 training images"),
+        (np.full(20, 4), "labels from 0 to 3. Received: .* from 4 to 4"),
+    ],
+)
+def test_label_files_that_do_not_fit(tmp_path, labels, message):
+    config, _ = write_npz(tmp_path / "a.npz")
+    np.save(tmp_path / "labels.npy", labels)
+    config = dataclasses.replace(
+        config, label_file=str(tmp_path / "labels.npy")
+    )
+    with pytest.raises(RunError, match=message):
+        load_source(config, seed=1)
+    config = dataclasses.replace(config, label_file="nowhere.npz:key")
+    with pytest.raises(RunError, match="cannot be read.*FILE.npz:KEY"):
+        load_source(config, seed=1)
+
+
+def test_a_tfds_name_that_is_not_there_says_how_to_prepare_it(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    config = DataConfig(
+        "tfds", "no_such_data_set", tfds_directory=str(tmp_path)
+    )
+    with pytest.raises(RunError, match="no prepared 'no_such_data_set'") as e:
+        load_source(config, seed=1)
+    assert "tfds.load('no_such_data_set')" in str(e.value)
+
+
+@pytest.fixture
+def tiny_tfds(monkeypatch):
+    """TFDS with one prepared data set, whose examples are not in order."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    tf = pytest.importorskip("tensorflow")
+    numbers = np.array([3, 7, 1, 9, 0, 5, 8, 2, 6, 4])
+    images = np.zeros((10, 40, 40, 3), np.uint8)
+    examples = {
+        "id": [f"train_{number:02d}" for number in numbers],
+        "image": images + numbers.astype("uint8")[:, None, None, None],
+        "label": numbers % 2,
+    }
+    label = types.SimpleNamespace(names=["a", "b"])
+    image = types.SimpleNamespace(shape=(40, 40, 3))
+    builder = types.SimpleNamespace(
+        info=types.SimpleNamespace(
+            splits={"train": types.SimpleNamespace(num_bytes=1)},
+            features={"label": label, "image": image},
+        ),
+        as_dataset=lambda split, shuffle_files: (
+            tf.data.Dataset.from_tensor_slices(examples)
+        ),
+    )
+    monkeypatch.setattr(tfds, "builder", lambda name, data_dir: builder)
+    return DataConfig("tfds", "tiny_colors")
+
+
+def test_tfds_images_come_in_their_original_order(tiny_tfds):
+    source = load_source(tiny_tfds, seed=1)
+    assert source.class_names == ["a", "b"] and source.channels == 3
+    assert (len(source.train), len(source.test)) == (9, 1)
+    images, _ = source.train.read(np.arange(9))
+    assert images.shape == (9, 32, 32, 3)
+    numbers = images[:, 0, 0, 0]
+    assert list(numbers) == sorted(numbers)
+    np.testing.assert_array_equal(source.train.labels, numbers % 2)

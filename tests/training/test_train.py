@@ -1,0 +1,244 @@
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from runs import checkpoint_arrays
+from runs import smallest
+
+from training import callbacks
+from training import train
+from training.data import EvaluationBatches
+from training.errors import RunError
+from training.model import compile_model
+from training.model import TrainingModel
+from training.networks import build_network
+from training.optimization import build_optimizer
+from training.sources import load_source
+
+
+def assert_same_arrays(actual, expected):
+    assert actual.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(actual[key], value, err_msg=key)
+
+
+def test_a_run_leaves_its_record(tmp_path):
+    config = smallest()
+    results = train.run(config, tmp_path)
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files >= {
+        "config.json",
+        "log.csv",
+        "best.keras",
+        "last.keras",
+        "checkpoint.npz",
+        "curves.png",
+        "results.json",
+    }
+    assert json.loads((tmp_path / "config.json").read_text()) == (
+        config.to_dict()
+    )
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[1]["loss"]) == results["history"][1]["loss"]
+    network = keras.saving.load_model(tmp_path / "last.keras")
+    names = network.get_layer("predictions").class_names
+    assert names == [str(digit) for digit in range(10)]
+    card = (tmp_path / "README.md").read_text()
+    assert f"| test accuracy | {results['test']['accuracy']:.2%} |" in card
+    assert "probability for each of\n10 classes: 0, 1, 2" in card
+    record = json.loads((tmp_path / "model.json").read_text())
+    assert record["classes"] == names and record["test"] == results["test"]
+    # A finished run is not trained again.
+    before = (tmp_path / "checkpoint.npz").stat().st_mtime_ns
+    again = train.run(config, tmp_path)
+    assert again["test"] == results["test"]
+    assert (tmp_path / "checkpoint.npz").stat().st_mtime_ns == before
+
+
+class Killed(BaseException):
+    """Stands in for a kill: nothing catches it."""
+
+
+def test_a_run_stopped_while_it_publishes_ends_as_if_it_were_not(
+    tmp_path, monkeypatch
+):
+    averaging = dataclasses.replace(smallest().optimizer, ema=0.5)
+    config = smallest(epochs=3, optimizer=averaging)
+    train.run(config, tmp_path / "whole")
+
+    replace = os.replace
+    # Before anything is saved, and between the files of the second epoch.
+    for name, occurrence in (("best.keras", 1), ("checkpoint.npz", 2)):
+        targets = []
+
+        def stop(source, target, name=name, nth=occurrence, seen=targets):
+            seen.append(os.path.basename(target))
+            if seen.count(name) == nth:
+                raise Killed
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", stop)
+        with pytest.raises(Killed):
+            train.run(config, tmp_path / "stopped")
+    monkeypatch.setattr(os, "replace", replace)
+    train.run(config, tmp_path / "stopped")
+    assert_same_arrays(
+        checkpoint_arrays(tmp_path / "stopped"),
+        checkpoint_arrays(tmp_path / "whole"),
+    )
+    for name in ("best.keras", "last.keras"):
+        models = [
+            keras.saving.load_model(tmp_path / run / name).get_weights()
+            for run in ("stopped", "whole")
+        ]
+        for actual, expected in zip(*models):
+            np.testing.assert_array_equal(actual, expected)
+    logs = [
+        [
+            {k: v for k, v in row.items() if k != "images_per_second"}
+            for row in csv.DictReader((tmp_path / run / "log.csv").open())
+        ]
+        for run in ("stopped", "whole")
+    ]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.slow
+def test_ten_kills_change_no_bit(tmp_path):
+    """SIGKILL at ten random moments, each time the same command again."""
+    command = [sys.executable, "-m", "keras_ratn", "train", "smoke"]
+    command += ["--epochs", "30", "--runtime.deterministic"]
+    command += ["--data.max-images", "128", "--batch-size", "32", "--run-dir"]
+
+    def start(folder):
+        return subprocess.Popen(
+            [*command, str(tmp_path / folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    assert start("whole").wait() == 0
+    generator = np.random.default_rng()
+    kills = 0
+    while kills < 10:
+        checkpoint = tmp_path / "killed" / "checkpoint.npz"
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        process = start("killed")
+        if kills % 2:
+            # Somewhere in the epochs after the first new checkpoint.
+            while not (
+                checkpoint.exists() and checkpoint.stat().st_mtime_ns != before
+            ):
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.01)
+            time.sleep(generator.uniform(0, 0.6))
+        else:
+            time.sleep(generator.uniform(0, 20))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "finished before the kills"
+        kills += 1
+    assert start("killed").wait() == 0
+    assert_same_arrays(
+        checkpoint_arrays(tmp_path / "killed"),
+        checkpoint_arrays(tmp_path / "whole"),
+    )
+
+
+def test_a_changed_config_is_refused_with_the_difference(tmp_path):
+    train.open_run(tmp_path, smallest())
+    train.open_run(tmp_path, smallest())
+    with pytest.raises(RunError, match="another config") as error:
+        train.open_run(tmp_path, smallest(seed=7))
+    assert "seed: 1704 -> 7" in str(error.value)
+
+
+def test_a_run_stops_at_nan_and_keeps_the_last_good_model(tmp_path):
+    config = smallest()
+    optimizer = dataclasses.replace(config.optimizer, learning_rate=1e30)
+    config = dataclasses.replace(config, optimizer=optimizer)
+    with pytest.raises(
+        RunError, match=r"became nan at step \d+, at a learning"
+    ):
+        train.run(config, tmp_path)
+    assert not (tmp_path / "last.keras").exists()
+    for array in (tmp_path).glob("checkpoint.npz"):
+        assert np.all(np.isfinite(np.load(array)["variable_00000"]))
+
+
+def test_options_are_strict_and_a_dry_run_trains_nothing(tmp_path, capsys):
+    assert train.main(["--help"]) == 0
+    assert "cifar10_modern" in capsys.readouterr().out
+    assert train.main(["no_such_config"]) == 2
+    with pytest.raises(SystemExit) as error:
+        train.main(["smoke", "--no-such-option", "1"])
+    assert error.value.code == 2
+    folder = tmp_path / "run"
+    assert train.main(["smoke", "--dry-run", "--run-dir", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "6 epochs of 20 steps of 64: 120 steps" in out
+    assert "1,293 train, 144 validation, 360 test" in out
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("config", ["cifar10", "imagenet", "folder"])
+def test_the_help_of_a_config_holds_its_command(config, capsys):
+    with pytest.raises(SystemExit) as error:
+        train.main([config, "--help"])
+    assert error.value.code == 0
+    out = capsys.readouterr().out
+    assert f"ratn train {config}" in out
+    assert "--optimizer.learning-rate" in out
+
+
+def test_a_message_not_a_traceback(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    status = train.main(["smoke", "--run-dir", str(tmp_path / "file" / "run")])
+    assert status == 1
+    assert "Cannot make the run folder" in capsys.readouterr().err
+    assert train.main(["smoke", "--model", "resnet9"]) == 1
+    assert "There is no network 'resnet9'" in capsys.readouterr().err
+    assert train.main(["smoke", "--batch-size", "0"]) == 1
+    assert "`batch_size` must be at least 1" in capsys.readouterr().err
+
+
+def test_validation_loss_is_the_mean_over_the_images():
+    """Although its last batch is filled up."""
+    config = smallest(label_smoothing=0.1)
+    source = load_source(config.data, 1)
+    network = build_network(config, source.class_names)
+    model = TrainingModel(network, config.augmentation, 1)
+    compile_model(model, build_optimizer(config, 4), config)
+    split = source.test.subset(np.arange(11))
+    logs = model.evaluate(
+        EvaluationBatches(split, 8), return_dict=True, verbose=0
+    )
+    images, _ = split.read(np.arange(11))
+    scores = network.predict(images.astype("f4"), verbose=0)
+    targets = 0.9 * np.eye(10)[split.labels] + 0.01
+    expected = -np.mean(np.sum(targets * np.log(scores), axis=1))
+    assert logs["loss"] == pytest.approx(expected, rel=1e-4)
+    right = scores.argmax(axis=1) == split.labels
+    assert logs["accuracy"] == pytest.approx(right.mean())
+
+
+def test_averages_are_evaluated_and_put_back():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5))
+    model.optimizer.build(model.trainable_variables)
+    kernel = model.trainable_variables[0]
+    start = keras.ops.convert_to_numpy(kernel).copy()
+    with callbacks.averaged_weights(model):
+        inside = keras.ops.convert_to_numpy(kernel).copy()
+        kernel.assign(inside + 1)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), start)

@@ -1,0 +1,173 @@
+"""What Keras's callbacks lack: an atomic record, and a stop at NaN."""
+
+import contextlib
+import csv
+import io
+import math
+import time
+
+import keras
+import numpy as np
+
+from .checkpoint import publish_text
+from .checkpoint import published
+from .checkpoint import save_checkpoint
+from .errors import RunError
+
+
+@contextlib.contextmanager
+def averaged_weights(model):
+    """Puts the optimizer's average in the weights' place for a while."""
+    if not model.optimizer.use_ema:
+        yield
+        return
+    variables = model.trainable_variables
+    kept = [keras.ops.convert_to_numpy(v).copy() for v in variables]
+    model.optimizer.finalize_variable_values(variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, kept):
+            variable.assign(value)
+
+
+class AverageEvaluation(keras.callbacks.Callback):
+    """Evaluates the average of the weights instead of the weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.stack = contextlib.ExitStack()
+
+    def on_test_begin(self, logs=None):
+        self.stack.enter_context(averaged_weights(self.model))
+
+    def on_test_end(self, logs=None):
+        self.stack.close()
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Ends the run at the first loss that is no number."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            optimizer = self.model.optimizer
+            step = int(keras.ops.convert_to_numpy(optimizer.iterations))
+            raise RunError(
+                f"The loss became {loss} at step {step}, at a learning rate "
+                f"of {current_learning_rate(optimizer):.3g}. The last good "
+                "model is that of the epoch before. Try a smaller "
+                "--optimizer.learning-rate or --optimizer.clip-norm 1."
+            )
+
+
+class FirstStepTime(keras.callbacks.Callback):
+    """Prints how long the first step was in coming."""
+
+    def __init__(self, started):
+        super().__init__()
+        self.started = started
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.started is not None:
+            # Asking for the number waits for the device.
+            float((logs or {}).get("loss", 0.0))
+            seconds = time.monotonic() - self.started
+            print(f"\nfirst step after {seconds:.1f} s", flush=True)
+            self.started = None
+
+
+def current_learning_rate(optimizer):
+    """The learning rate of the next step, as a float."""
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+
+
+class Record(keras.callbacks.Callback):
+    """Publishes, after each epoch: best model, curves, then the checkpoint.
+
+    The checkpoint comes last and holds the whole history. A run killed in
+    between does the epoch again, comes to the same numbers and writes the
+    same files again. The log is written anew from the history each time, so
+    it never holds an epoch that the checkpoint does not lead to.
+
+    Args:
+        folder: `pathlib.Path` of the run.
+        images_per_epoch: Integer, for images a second.
+        state: What `load_checkpoint` returned; `None` for a new run.
+        save: Function of a path that writes the network there.
+        writes: Boolean. Whether this process is the one that writes.
+            Defaults to `True`.
+    """
+
+    def __init__(self, folder, images_per_epoch, state, save, writes=True):
+        super().__init__()
+        self.folder = folder
+        self.images_per_epoch = images_per_epoch
+        self.save = save
+        self.writes = writes
+        state = state or {"history": [], "best": None}
+        self.history = state["history"]
+        self.best = state["best"]
+
+    def on_train_begin(self, logs=None):
+        if self.writes and self.history:
+            self._write_log()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+        self.train_seconds = None
+
+    def on_test_begin(self, logs=None):
+        # Validation begins where training ends.
+        self.train_seconds = time.monotonic() - self.started
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = self.train_seconds or time.monotonic() - self.started
+        row = {"epoch": epoch + 1}
+        row |= {key: float(value) for key, value in (logs or {}).items()}
+        row["learning_rate"] = current_learning_rate(self.model.optimizer)
+        row["images_per_second"] = round(self.images_per_epoch / seconds, 2)
+        self.history.append(row)
+        if not self.writes:
+            return
+        score = row.get("val_accuracy")
+        if score is not None and (self.best is None or score > self.best):
+            self.best = score
+            with averaged_weights(self.model):
+                self.save(self.folder / "best.keras")
+        self._write_log()
+        save_checkpoint(
+            self.folder / "checkpoint.npz",
+            self.model,
+            {
+                "epoch": epoch + 1,
+                "history": self.history,
+                "best": self.best,
+            },
+        )
+
+    def _write_log(self):
+        text = io.StringIO()
+        fields = list(self.history[-1])
+        writer = csv.DictWriter(text, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.history)
+        publish_text(self.folder / "log.csv", text.getvalue())
+
+
+def plot_curves(history, path):
+    """Loss and accuracy over the epochs, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy")):
+        for key in (name, f"val_{name}"):
+            values = [row.get(key, np.nan) for row in history]
+            if not np.all(np.isnan(values)):
+                axes.plot(epochs, values, label=key, marker=".")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(name)
+        axes.legend()
+    with published(path) as temporary:
+        figure.savefig(temporary)

@@ -1,0 +1,264 @@
+"""What an experiment is: every choice that its result depends on.
+
+The classes are frozen, so that a run is what its config says. The line below
+a field is its help on the command line; a run folder keeps them all in
+`config.json`.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from."""
+
+    source: Literal["tfds", "folder", "npz", "digits"] = "tfds"
+    """`tfds`: a TensorFlow Datasets name; `folder`: one folder of images per
+    class (inside train/, validation/ and test/, or split by the seed); `npz`:
+    x_train, y_train, x_test, y_test; `digits`: scikit-learn's, no download."""
+    location: str = ""
+    """The TFDS name, the folder, or the .npz file."""
+    tfds_directory: str | None = None
+    """Where TFDS keeps its prepared data sets; its own default if None."""
+    test_split: str = "test"
+    """TFDS's name of the test images: `validation` for ImageNet, whose test
+    labels are secret."""
+    image_size: int = 32
+    """Height and width the images are brought to (shorter side, then centre
+    crop)."""
+    validation_fraction: float = 0.0
+    """Share of the training images held out to choose the best model, where
+    the source has no validation images of its own; 0 for none."""
+    test_fraction: float = 0.1
+    """Share held out as test images where the source has none of its own."""
+    max_images: int | None = None
+    """Use only so many images of each split, for cheap trials."""
+    label_noise: float = 0.0
+    """Share of training labels moved to another class, evenly; test labels
+    are never touched."""
+    label_file: str | None = None
+    """Labels for the training images in their original order: .npy, or
+    FILE.npz:KEY."""
+    max_corrupt_images: int = 10
+    """So many unreadable images are named and skipped; one more is an
+    error."""
+    workers: int = 8
+    """Threads that read and decode images."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentationConfig:
+    """What happens to training images, on the device, in this order."""
+
+    flip: bool = True
+    """Mirror half of the images, left to right."""
+    shift: float = 0.125
+    """Largest shift, as a share of the size; what comes in is black. 0.125 of
+    32 pixels is the usual "pad 4 and crop"."""
+    min_area: float = 1.0
+    """Smallest share of the image's area that is shown, enlarged, at an aspect
+    ratio between 3:4 and 4:3; 1 for the whole image, 0.08 is usual on
+    ImageNet."""
+    color: float = 0.0
+    """Strength of random brightness, contrast, saturation and hue, 0 to 1."""
+    cutout: float = 0.0
+    """Share of the images that get a random patch erased."""
+    mixup: float = 0.0
+    """Alpha of MixUp; 0 for none, 1 is usual."""
+    cutmix: bool = False
+    """Mix by CutMix. With `mixup` too, images are mixed by one, then by the
+    other."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights learn."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` has momentum (Nesterov's)."""
+    learning_rate: float = 0.1
+    """At a batch of `learning_rate_batch` images; scaled in proportion to the
+    batch size used."""
+    learning_rate_batch: int = 64
+    """See `learning_rate`."""
+    schedule: Literal["step", "cosine", "constant"] = "step"
+    """`step`: a tenth at each of `step_at`; `cosine`: down to 0."""
+    step_at: tuple[float, ...] = (0.4, 0.6)
+    """When the rate falls, as shares of the whole training."""
+    warmup_epochs: float = 0.0
+    """Epochs of linear growth from 0, with `cosine` only."""
+    momentum: float = 0.9
+    """Of `sgd`."""
+    weight_decay: float = 1e-4
+    """Of the weights of convolutions and of the classifier: the L2 coefficient
+    of the papers for `sgd`, decoupled decay for `adamw`."""
+    ema: float = 0.0
+    """Momentum of the average of the weights that is evaluated and saved in
+    their place; 0 for none."""
+    clip_norm: float | None = None
+    """Largest norm of all gradients together; None for no limit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeConfig:
+    """How the machine computes it."""
+
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Weights stay in float32."""
+    jit_compile: bool | None = None
+    """Compile by XLA; None leaves it to Keras, except on TensorFlow without a
+    GPU, which then does not."""
+    steps_per_execution: int = 1
+    """Training steps between two looks at Python."""
+    accumulation: int = 1
+    """Batches whose gradients are averaged for one update."""
+    remat: bool = False
+    """Compute the modules' activations again in the backward pass: less
+    memory, more time, the same gradients."""
+    deterministic: bool = False
+    """Only operations that give the same bits each time; slower, and without
+    XLA on TensorFlow."""
+    devices: int = 0
+    """Accelerators to use; 0 for all there are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One training run."""
+
+    model: str = "CifarAttention56"
+    """A network of `keras_ratn.list_models()`, or one of `training.networks`;
+    case does not matter."""
+    attention_learning: Literal["residual", "naive"] | None = None
+    """(1 + M) * T or M * T; the network's own if None, as the next two."""
+    mask_activation: Literal["mixed", "channel", "spatial"] | None = None
+    """How logits become a mask."""
+    mask_structure: Literal["encoder_decoder", "local_convolution"] | None = (
+        None
+    )
+    """What the mask is computed by."""
+    init: str | None = None
+    """Weights to start from: a registered name, .weights.h5 or .keras."""
+    freeze_until: str | None = None
+    """Layers before the first of this name (`stage3`, `predictions`) keep
+    their weights."""
+    epochs: int = 100
+    """Passes over the training images."""
+    batch_size: int = 64
+    """Images of one step, over all devices together."""
+    label_smoothing: float = 0.0
+    """Share of each label spread over all classes."""
+    seed: int = 1704
+    """Of weights, data order, augmentation, held-out images, label noise."""
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    augmentation: AugmentationConfig = dataclasses.field(
+        default_factory=AugmentationConfig
+    )
+    optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=OptimizerConfig
+    )
+    runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)
+
+    def __post_init__(self):
+        _check(self)
+
+    def to_dict(self):
+        """All values, as JSON gives them back."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values):
+        """The experiment that `to_dict` described."""
+        optimizer = dict(values["optimizer"])
+        optimizer["step_at"] = tuple(optimizer["step_at"])
+        return cls(
+            **{
+                **values,
+                "data": DataConfig(**values["data"]),
+                "augmentation": AugmentationConfig(**values["augmentation"]),
+                "optimizer": OptimizerConfig(**optimizer),
+                "runtime": RuntimeConfig(**values["runtime"]),
+            }
+        )
+
+    @classmethod
+    def read(cls, path):
+        """The experiment in a run folder's `config.json`."""
+        return cls.from_dict(json.loads(pathlib.Path(path).read_text()))
+
+
+# field -> (what holds, in words)
+_RANGES = {
+    "epochs": (lambda v: v >= 1, "at least 1"),
+    "batch_size": (lambda v: v >= 1, "at least 1"),
+    "label_smoothing": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "data.image_size": (lambda v: v >= 32, "at least 32"),
+    "data.validation_fraction": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "data.test_fraction": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "data.max_images": (lambda v: v is None or v >= 1, "at least 1"),
+    "data.label_noise": (lambda v: 0 <= v <= 1, "in [0, 1]"),
+    "data.max_corrupt_images": (lambda v: v >= 0, "at least 0"),
+    "data.workers": (lambda v: v >= 1, "at least 1"),
+    "augmentation.shift": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "augmentation.min_area": (lambda v: 0 < v <= 1, "in (0, 1]"),
+    "augmentation.color": (lambda v: 0 <= v <= 1, "in [0, 1]"),
+    "augmentation.cutout": (lambda v: 0 <= v <= 1, "in [0, 1]"),
+    "augmentation.mixup": (lambda v: v >= 0, "at least 0"),
+    "optimizer.learning_rate": (lambda v: v > 0, "more than 0"),
+    "optimizer.learning_rate_batch": (lambda v: v >= 1, "at least 1"),
+    "optimizer.step_at": (
+        lambda v: all(0 < x < 1 for x in v) and list(v) == sorted(set(v)),
+        "rising shares in (0, 1)",
+    ),
+    "optimizer.warmup_epochs": (lambda v: v >= 0, "at least 0"),
+    "optimizer.momentum": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "optimizer.weight_decay": (lambda v: v >= 0, "at least 0"),
+    "optimizer.ema": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "optimizer.clip_norm": (lambda v: v is None or v > 0, "more than 0"),
+    "runtime.steps_per_execution": (lambda v: v >= 1, "at least 1"),
+    "runtime.accumulation": (lambda v: v >= 1, "at least 1"),
+    "runtime.devices": (lambda v: v >= 0, "at least 0"),
+}
+
+
+def _check(experiment):
+    for field, (holds, words) in _RANGES.items():
+        value = experiment
+        for part in field.split("."):
+            value = getattr(value, part)
+        if not holds(value):
+            raise ValueError(
+                f"`{field}` must be {words}. Received: {field}={value!r}"
+            )
+    optimizer = experiment.optimizer
+    if optimizer.warmup_epochs and optimizer.schedule != "cosine":
+        raise ValueError(
+            "`optimizer.warmup_epochs` goes with the cosine schedule only. "
+            f"Received: optimizer.schedule={optimizer.schedule!r}"
+        )
+    if optimizer.warmup_epochs >= experiment.epochs:
+        raise ValueError(
+            "`optimizer.warmup_epochs` must be fewer than `epochs`. Received: "
+            f"{optimizer.warmup_epochs} of {experiment.epochs}"
+        )
+    if experiment.data.source != "digits" and not experiment.data.location:
+        raise ValueError(
+            f"`data.location` is needed with source "
+            f"{experiment.data.source!r}: the TFDS name, the folder of images "
+            "or the .npz file."
+        )
+
+
+def differences(old, new, prefix=""):
+    """Lines `field: old -> new` for two dictionaries of `to_dict`."""
+    lines = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            lines.append(f"{prefix}{key}: {before!r} -> {after!r}")
+    return lines

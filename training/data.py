@@ -1,0 +1,252 @@
+"""Batches of images, in an order that is a function of seed and epoch.
+
+A `Split` is a list of labelled images that can be read by number; a `Source`
+is the three of them that an experiment works with. Everything here is NumPy
+and threads, so it is the same on every backend; on TensorFlow the training
+batches go through `tf.data`.
+"""
+
+import concurrent.futures
+import dataclasses
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from .errors import RunError
+
+# Streams of random numbers that must not coincide.
+ORDER, HOLD_OUT, LABEL_NOISE = range(3)
+
+
+def random(seed, *stream):
+    """A NumPy generator of its own for each stream."""
+    return np.random.default_rng([seed, *stream])
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Labelled images that are read by number.
+
+    Args:
+        labels: Integer array, `(images,)`.
+        read: Function from an array of numbers to the pair `(images,
+            readable)`: uint8 `(n, size, size, channels)`, boolean `(n,)`.
+    """
+
+    labels: np.ndarray
+    read: Callable
+
+    def __len__(self):
+        return len(self.labels)
+
+    def subset(self, numbers):
+        """The split of these images only."""
+        numbers = np.asarray(numbers)
+        return Split(
+            self.labels[numbers], lambda chosen: self.read(numbers[chosen])
+        )
+
+
+def array_split(images, labels):
+    """A split over images in memory."""
+
+    def read(numbers):
+        return images[numbers], np.ones(len(numbers), bool)
+
+    return Split(np.asarray(labels, "int32"), read)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The images of an experiment.
+
+    Args:
+        class_names: List of strings.
+        train, validation, test: `Split`; the last two may be `None`.
+        channels: Integer.
+    """
+
+    class_names: list
+    train: Split
+    validation: Split | None
+    test: Split | None
+    channels: int = 3
+
+
+def hold_out(split, fraction, seed):
+    """Takes the share `fraction` of a split away, the same for a seed.
+
+    Returns:
+        The pair (rest, held out); the second is `None` for a share of 0.
+    """
+    count = round(len(split) * fraction)
+    if count == 0:
+        return split, None
+    order = random(seed, HOLD_OUT).permutation(len(split))
+    # In order, so that what is left reads its files in order too.
+    return split.subset(np.sort(order[count:])), split.subset(
+        np.sort(order[:count])
+    )
+
+
+def noisy_labels(labels, rate, num_classes, seed):
+    """Moves the share `rate` of the labels evenly to the other classes.
+
+    The confusion matrix Q of the paper: a label keeps its class with
+    probability `1 - rate` and goes to each other one with
+    `rate / (num_classes - 1)`.
+    """
+    generator = random(seed, LABEL_NOISE)
+    moved = generator.random(len(labels)) < rate
+    steps = generator.integers(1, num_classes, len(labels))
+    return np.where(moved, (labels + steps) % num_classes, labels)
+
+
+def num_steps(split, batch_size):
+    """Full batches in an epoch; what is left over waits for another one."""
+    if len(split) < batch_size:
+        raise RunError(
+            f"`batch_size` is {batch_size}, but there are only {len(split)} "
+            "training images. Choose a smaller --batch-size."
+        )
+    return len(split) // batch_size
+
+
+def epoch_order(num_images, seed, epoch):
+    """The order of the images in an epoch, whatever ran before it."""
+    return random(seed, ORDER, epoch).permutation(num_images)
+
+
+def _replace_unreadable(images, labels, readable):
+    """Puts a readable image of the batch in the place of each other one."""
+    good = np.flatnonzero(readable)
+    if len(good) == 0:
+        raise RunError("All images of a batch are unreadable.")
+    bad = np.flatnonzero(~readable)
+    substitutes = good[np.arange(len(bad)) % len(good)]
+    images[bad], labels[bad] = images[substitutes], labels[substitutes]
+
+
+def training_arrays(split, batch_size, seed, epochs, first_epoch=0, shard=None):
+    """Generates batches of all epochs from `first_epoch` on, and reads ahead.
+
+    Args:
+        split: `Split`.
+        batch_size: Integer, over all processes.
+        seed: Integer.
+        epochs: Integer. Where to stop.
+        first_epoch: Integer. Where to begin. Defaults to `0`.
+        shard: Optional pair (number of this process, number of processes):
+            yield this process's part of each batch only.
+
+    Yields:
+        Pairs `({"images": ..., "labels": ...}, labels)`.
+    """
+    first, last = _shard_bounds(batch_size, shard)
+
+    def numbers():
+        for epoch in range(first_epoch, epochs):
+            order = epoch_order(len(split), seed, epoch)
+            for step in range(num_steps(split, batch_size)):
+                batch = order[step * batch_size : (step + 1) * batch_size]
+                yield batch[first:last]
+
+    def batch(chosen):
+        images, readable = split.read(chosen)
+        labels = split.labels[chosen]
+        if not readable.all():
+            _replace_unreadable(images, labels, readable)
+        return {"images": images, "labels": labels}, labels
+
+    yield from _read_ahead(batch, numbers())
+
+
+def _shard_bounds(batch_size, shard):
+    if shard is None:
+        return 0, batch_size
+    process, processes = shard
+    size = batch_size // processes
+    return process * size, (process + 1) * size
+
+
+def _read_ahead(function, arguments, depth=2):
+    """`map` with a thread that is `depth` results ahead."""
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        waiting = []
+        for argument in arguments:
+            waiting.append(executor.submit(function, argument))
+            if len(waiting) > depth:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def training_batches(
+    split, batch_size, seed, epochs, first_epoch=0, shard=None
+):
+    """What `fit` takes: `tf.data` on TensorFlow, else a generator."""
+    num_steps(split, batch_size)
+    if not isinstance(split, Split):  # a `streams.Stream`
+        return split.training_batches(
+            batch_size, seed, epochs, first_epoch, shard
+        )
+    arguments = (split, batch_size, seed, epochs, first_epoch, shard)
+    if keras.backend.backend() != "tensorflow":
+        return training_arrays(*arguments)
+    import tensorflow as tf
+
+    images, _ = split.read(np.arange(1))
+    image_spec = tf.TensorSpec((batch_size, *images.shape[1:]), tf.uint8)
+    label_spec = tf.TensorSpec((batch_size,), tf.int32)
+    return tf.data.Dataset.from_generator(
+        lambda: training_arrays(*arguments),
+        output_signature=(
+            {"images": image_spec, "labels": label_spec},
+            label_spec,
+        ),
+    ).prefetch(tf.data.AUTOTUNE)
+
+
+class EvaluationBatches(keras.utils.PyDataset):
+    """All images of a split in order, in batches of one size.
+
+    The last batch is filled up with copies of weight 0, and unreadable images
+    have weight 0 too: one compiled graph serves all batches. The others weigh
+    a little more than 1, so that the mean over all places, whatever devices
+    share them, is the mean over the images.
+
+    Args:
+        split: `Split`.
+        batch_size: Integer, over all processes.
+        shard: As for `training_arrays`.
+    """
+
+    def __init__(self, split, batch_size, shard=None):
+        super().__init__()
+        self.split = split
+        self.batch_size = batch_size
+        self.bounds = _shard_bounds(batch_size, shard)
+
+    def __len__(self):
+        return math.ceil(len(self.split) / self.batch_size)
+
+    def __getitem__(self, index):
+        first = index * self.batch_size
+        positions = np.arange(first, first + self.batch_size)
+        positions = positions[slice(*self.bounds)]
+        weights = positions < len(self.split)
+        numbers = np.minimum(positions, len(self.split) - 1)
+        images, readable = self.split.read(numbers)
+        labels = self.split.labels[numbers]
+        places = len(self) * self.batch_size
+        weights = (weights & readable) * np.float32(places / len(self.split))
+        return {"images": images, "labels": labels}, labels, weights
+
+
+def evaluation_batches(split, batch_size, shard=None):
+    """What `evaluate` takes: see `EvaluationBatches`."""
+    if not isinstance(split, Split):
+        return split.evaluation_batches(batch_size, shard)
+    return EvaluationBatches(split, batch_size, shard)

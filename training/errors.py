@@ -1,0 +1,5 @@
+"""The one exception whose message is meant for the person at the terminal."""
+
+
+class RunError(Exception):
+    """A run cannot go on; the message says why and what to do."""

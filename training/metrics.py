@@ -1,0 +1,79 @@
+"""How good predictions are: accuracy, confusion matrix, calibration."""
+
+import numpy as np
+
+
+def top_k_accuracy(scores, labels, k):
+    """Share of images whose label is among the k highest scores."""
+    k = min(k, scores.shape[1])
+    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    return float(np.mean(np.any(best == labels[:, None], axis=1)))
+
+
+def confusion_matrix(scores, labels):
+    """Counts `(classes, classes)`: true class by row, predicted by column."""
+    classes = scores.shape[1]
+    counts = np.zeros((classes, classes), int)
+    np.add.at(counts, (labels, scores.argmax(axis=1)), 1)
+    return counts
+
+
+def calibration_bins(scores, labels, bins=15):
+    """Images, mean confidence and accuracy in each interval of confidence.
+
+    Reference:
+    - [On Calibration of Modern Neural Networks (Guo et al., 2017)](
+        https://arxiv.org/abs/1706.04599)
+    """
+    confidence = scores.max(axis=1)
+    correct = scores.argmax(axis=1) == labels
+    # Intervals (0, 1/15], (1/15, 2/15], ...
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    count = np.bincount(index, minlength=bins)
+    safe = np.maximum(count, 1)
+    return (
+        count,
+        np.bincount(index, confidence, bins) / safe,
+        np.bincount(index, correct, bins) / safe,
+    )
+
+
+def expected_calibration_error(scores, labels, bins=15):
+    """Mean distance of confidence from accuracy, over the intervals."""
+    count, confidence, accuracy = calibration_bins(scores, labels, bins)
+    distance = np.abs(confidence - accuracy)
+    return float((count * distance).sum() / count.sum())
+
+
+def report(scores, labels, class_names):
+    """All of it, as JSON takes it.
+
+    Args:
+        scores: Probabilities, `(images, classes)`.
+        labels: Integers, `(images,)`.
+        class_names: List of strings.
+
+    Returns:
+        Dictionary.
+    """
+    matrix = confusion_matrix(scores, labels)
+    hits, true, predicted = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+    table = []
+    for index, name in enumerate(class_names):
+        table.append(
+            {
+                "class": name,
+                "images": int(true[index]),
+                "recall": float(hits[index] / max(true[index], 1)),
+                "precision": float(hits[index] / max(predicted[index], 1)),
+            }
+        )
+    return {
+        "images": len(labels),
+        "top1": top_k_accuracy(scores, labels, 1),
+        "top5": top_k_accuracy(scores, labels, 5),
+        "majority_class": float(true.max() / len(labels)),
+        "calibration_error": expected_calibration_error(scores, labels),
+        "classes": table,
+        "confusion_matrix": matrix.tolist(),
+    }

@@ -1,0 +1,114 @@
+"""The networks that experiments name: the package's own and a few more."""
+
+import dataclasses
+
+import keras
+
+import keras_ratn
+from keras_ratn import Architecture
+
+from .errors import RunError
+
+_SMALL = Architecture(
+    stem="cifar",
+    stem_filters=8,
+    stage_filters=(16, 32),
+    num_modules=(1, 1),
+    mask_depths=(2, 1),
+    tail_filters=None,
+    num_tail_units=0,
+)
+
+ARCHITECTURES = {
+    # The least that has an Attention Module: for smoke tests.
+    "smallest": dataclasses.replace(
+        _SMALL, stage_filters=(8, 16), num_modules=(0, 1), mask_depths=(1, 1)
+    ),
+    # Two stages, a quarter of CIFAR's width: for analyses on a laptop.
+    "tiny": _SMALL,
+    # The ImageNet skeleton at an eighth of its width, for a few thousand
+    # images of about 100 pixels.
+    "narrow": Architecture(
+        stem="imagenet",
+        stem_filters=16,
+        stage_filters=(32, 64, 128),
+        tail_filters=256,
+        num_tail_units=1,
+    ),
+    # The paper's baseline: a pre-activation ResNet, 18 units to a stage.
+    "resnet164": Architecture(
+        stem="cifar",
+        stem_filters=16,
+        stage_filters=(64, 128, 256),
+        num_modules=(0, 0, 0),
+        mask_depths=(1, 1, 1),
+        num_closing_units=17,
+        tail_filters=None,
+        num_tail_units=0,
+    ),
+}
+# A baseline of that width, and more modules.
+ARCHITECTURES["tiny_resnet"] = dataclasses.replace(
+    _SMALL, num_modules=(0, 0), num_closing_units=4
+)
+for _modules in (2, 3, 4):
+    ARCHITECTURES[f"tiny{_modules}"] = dataclasses.replace(
+        _SMALL, num_modules=(_modules, _modules)
+    )
+
+
+def architecture(name):
+    """The `Architecture` of that name, in any case."""
+    known = {**keras_ratn.VARIANTS, **ARCHITECTURES}
+    if name.lower() not in known:
+        raise RunError(
+            f"There is no network {name!r}. Known: "
+            f"{', '.join(keras_ratn.list_models())}, "
+            f"{', '.join(ARCHITECTURES)}"
+        )
+    return known[name.lower()]
+
+
+def build_network(config, class_names, channels=3):
+    """The network of an experiment, for pixels 0-255.
+
+    Args:
+        config: `Experiment`.
+        class_names: List of strings, one for each class.
+        channels: Integer. Channels of the images. Defaults to `3`.
+
+    Returns:
+        A `keras.Model` with the layers of `config.freeze_until` frozen.
+    """
+    size = config.data.image_size
+    network = keras_ratn.ResidualAttentionNetwork(
+        architecture(config.model),
+        weights=config.init,
+        input_shape=(size, size, channels),
+        classes=len(class_names),
+        name=config.model.lower(),
+        attention_learning=config.attention_learning,
+        mask_activation=config.mask_activation,
+        mask_structure=config.mask_structure,
+        remat=config.runtime.remat,
+        class_names=class_names,
+    )
+    if config.freeze_until is not None:
+        freeze(network, config.freeze_until)
+    return network
+
+
+def freeze(network: keras.Model, until):
+    """Stops the layers before the first whose name begins with `until`.
+
+    Their batch normalization keeps its statistics too.
+    """
+    names = [layer.name for layer in network.layers]
+    first = [i for i, name in enumerate(names) if name.startswith(until)]
+    if not first:
+        raise RunError(
+            f"`freeze_until` names no layer: {until!r}. The layers are "
+            f"{', '.join(names)}"
+        )
+    for layer in network.layers[: first[0]]:
+        layer.trainable = False

@@ -1,0 +1,216 @@
+"""Devices, precision, seeds and the run folder."""
+
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import subprocess
+
+import keras
+
+from .checkpoint import publish_text
+from .config import differences
+from .errors import RunError
+
+
+def prepare_keras(config):
+    """Seeds, precision and determinism, before anything is built."""
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(config.runtime.precision)
+    if config.runtime.deterministic:
+        _make_deterministic()
+
+
+def _make_deterministic():
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+class Devices:
+    """The accelerators of a run, and this process among several.
+
+    Args:
+        count: Integer. How many to use; 0 for all there are.
+        batch_size: Integer, over all devices of all processes.
+
+    One GPU or none is Keras's own business. Several are TensorFlow's
+    `MirroredStrategy` with synchronised batch normalization, or JAX's data
+    parallelism; several machines are JAX's alone.
+    """
+
+    def __init__(self, count, batch_size):
+        self.strategy = None
+        self.shard = None
+        self.count = 1
+        backend = keras.backend.backend()
+        if backend == "tensorflow":
+            self._prepare_tensorflow(count)
+        elif backend == "jax":
+            self._prepare_jax(count)
+        if batch_size % self.count:
+            raise RunError(
+                f"`batch_size` must be a multiple of the {self.count} "
+                f"devices. Received: {batch_size}. Choose, for example, "
+                f"--batch-size {-(-batch_size // self.count) * self.count}, "
+                "or fewer --runtime.devices."
+            )
+
+    @property
+    def writes(self):
+        """Whether this process is the one that writes the run folder."""
+        return self.shard is None or self.shard[0] == 0
+
+    def scope(self):
+        """Where the model is to be built."""
+        if self.strategy is None:
+            return contextlib.nullcontext()
+        return self.strategy.scope()
+
+    def synchronize(self, model):
+        """Lets batch normalization see the whole batch, over all replicas."""
+        if self.strategy is not None:
+            set_synchronized(model, True)
+
+    def _prepare_tensorflow(self, count):
+        import tensorflow as tf
+
+        if "TF_CONFIG" in os.environ:
+            raise RunError(
+                "TF_CONFIG asks for several machines under TensorFlow, whose "
+                "MultiWorkerMirroredStrategy fails inside Keras 3's fit "
+                "(keras issue 20585). Use JAX for that: KERAS_BACKEND=jax, "
+                "and on each machine KERAS_DISTRIBUTION_JOB_ADDRESSES, "
+                "KERAS_DISTRIBUTION_NUM_PROCESSES and "
+                "KERAS_DISTRIBUTION_PROCESS_ID. For one machine, unset "
+                "TF_CONFIG."
+            )
+        gpus = tf.config.list_logical_devices("GPU")
+        # Several logical CPUs are there only if someone made them, to try.
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        devices = [device.name for device in _chosen(devices, count)]
+        if len(devices) > 1:
+            operations = None
+            if not gpus:
+                # The default collectives crash on logical CPUs.
+                operations = tf.distribute.ReductionToOneDevice()
+            self.strategy = tf.distribute.MirroredStrategy(
+                devices, cross_device_ops=operations
+            )
+        self.count = len(devices)
+
+    def _prepare_jax(self, count):
+        if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ:
+            keras.distribution.initialize()
+        import jax
+
+        devices = keras.distribution.list_devices()
+        if jax.process_count() == 1:
+            devices = _chosen(devices, count)
+        else:
+            self.shard = (jax.process_index(), jax.process_count())
+        if len(devices) > 1:
+            keras.distribution.set_distribution(
+                # Each process reads its own part of each batch itself.
+                keras.distribution.DataParallel(
+                    devices=devices, auto_shard_dataset=False
+                )
+            )
+        self.count = len(devices)
+
+
+def _chosen(devices, count):
+    if count > len(devices):
+        raise RunError(
+            f"`runtime.devices` is {count}, but there are {len(devices)}: "
+            f"{', '.join(map(str, devices))}"
+        )
+    return devices[:count] if count else devices
+
+
+def set_synchronized(layer, value, seen=None):
+    """Sets `synchronized` of each batch normalization inside a layer."""
+    seen = set() if seen is None else seen
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    if isinstance(layer, keras.layers.BatchNormalization):
+        layer.synchronized = value
+    # Composite layers keep their parts in attributes and in lists.
+    for part in vars(layer).values():
+        for item in part if isinstance(part, (list, tuple)) else [part]:
+            if isinstance(item, keras.layers.Layer):
+                set_synchronized(item, value, seen)
+
+
+def open_run(folder, config):
+    """Makes the run's folder, or finds that it holds this very run.
+
+    Args:
+        folder: Where.
+        config: `Experiment`.
+
+    Returns:
+        `pathlib.Path` of the folder.
+    """
+    folder = pathlib.Path(folder)
+    path = folder / "config.json"
+    if path.exists():
+        changed = differences(json.loads(path.read_text()), config.to_dict())
+        if changed:
+            lines = "\n  ".join(changed)
+            raise RunError(
+                f"{folder} holds a run with another config:\n  {lines}\n"
+                "Give the same options to resume it, or another --run-dir."
+            )
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"Cannot make the run folder {folder}: {error.strerror}. Choose "
+            "another one by --run-dir."
+        ) from error
+    publish_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
+    return folder
+
+
+def environment():
+    """What a result also depends on: versions, machine and git commit."""
+    versions = {"keras": keras.__version__, "python": platform.python_version()}
+    backend = keras.backend.backend()
+    module = __import__(backend)
+    versions[backend] = module.__version__
+    import keras_ratn
+
+    versions["keras_ratn"] = keras_ratn.__version__
+    return {
+        "versions": versions,
+        "backend": backend,
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "devices": keras.distribution.list_devices(),
+        "commit": _git_commit(),
+    }
+
+
+def _git_commit():
+    """Of the checkout that this file is in; `None` outside of one."""
+    here = pathlib.Path(__file__).resolve().parent
+    try:
+        run = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return run.stdout.strip() or None

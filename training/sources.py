@@ -1,0 +1,371 @@
+"""Where images come from: TFDS, a folder, arrays, or scikit-learn's digits."""
+
+import concurrent.futures
+import dataclasses
+import pathlib
+import sys
+
+import numpy as np
+
+from .data import array_split
+from .data import hold_out
+from .data import noisy_labels
+from .data import Source
+from .data import Split
+from .errors import RunError
+from .streams import check_stream
+from .streams import MEMORY_LIMIT
+from .streams import Stream
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
+
+
+def load_source(config, seed):
+    """Reads what a `DataConfig` names.
+
+    Args:
+        config: `DataConfig`.
+        seed: Integer. Of the held-out images and of label noise.
+
+    Returns:
+        A `Source`. Labels of the training images are those of the label file
+        and with the noise that the config asks for; test labels never are.
+    """
+    source = _LOADERS[config.source](config)
+    train = source.train
+    if config.label_file is not None:
+        train = dataclasses.replace(
+            train, labels=read_labels(config.label_file, source)
+        )
+    if isinstance(train, Stream):
+        return source
+    test = source.test
+    if test is None:
+        train, test = hold_out(train, config.test_fraction, seed)
+    if config.label_noise:
+        train = dataclasses.replace(
+            train,
+            labels=noisy_labels(
+                train.labels, config.label_noise, len(source.class_names), seed
+            ).astype("int32"),
+        )
+    validation = source.validation
+    if validation is None:
+        # Another seed, or the test images would be drawn the same way.
+        train, validation = hold_out(
+            train, config.validation_fraction, seed + 1
+        )
+    splits = (train, validation, test)
+    if config.max_images is not None:
+        splits = (_first(s, config.max_images, seed) for s in splits)
+    return Source(source.class_names, *splits, source.channels)
+
+
+def _first(split, count, seed):
+    if split is None or len(split) <= count:
+        return split
+    order = np.random.default_rng(seed).permutation(len(split))
+    return split.subset(np.sort(order[:count]))
+
+
+def read_labels(path, source):
+    """Labels in a `.npy` file, or under the key of `FILE.npz:KEY`."""
+    name, _, key = path.partition(".npz:")
+    try:
+        if key:
+            with np.load(f"{name}.npz") as file:
+                labels = file[key]
+        else:
+            labels = np.load(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(
+            f"`data.label_file` cannot be read: {path}: {error}. Wanted: "
+            "FILE.npy or FILE.npz:KEY."
+        ) from error
+    if labels.shape != source.train.labels.shape:
+        raise RunError(
+            f"`data.label_file` must hold one label for each of the "
+            f"{len(source.train)} training images. Received: {path} with "
+            f"labels of shape {labels.shape}"
+        )
+    classes = len(source.class_names)
+    if labels.min() < 0 or labels.max() >= classes:
+        raise RunError(
+            f"`data.label_file` must hold labels from 0 to {classes - 1}. "
+            f"Received: {path} with labels from {labels.min()} to "
+            f"{labels.max()}"
+        )
+    return labels.astype("int32")
+
+
+def _digits(config):
+    """1,797 real handwritten digits of 8x8 pixels, enlarged."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.uint8(digits.images * (255 / 16))[..., None]
+    images = _resized(np.repeat(images, 3, axis=-1), config)
+    names = [str(name) for name in digits.target_names]
+    return Source(
+        names,
+        array_split(images[:-360], digits.target[:-360]),
+        None,
+        array_split(images[-360:], digits.target[-360:]),
+    )
+
+
+def _npz(config):
+    path = pathlib.Path(config.location).expanduser()
+    wanted = "Wanted: x_train and y_train, and x_test and y_test if there are."
+    try:
+        with np.load(path) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}. {wanted}") from error
+    if not {"x_train", "y_train"} <= set(arrays):
+        raise RunError(
+            f"{path} holds the arrays {', '.join(arrays) or 'none'}. {wanted}"
+        )
+    labels = arrays["y_train"].reshape(-1)
+    if "class_names" in arrays:
+        names = [str(name) for name in arrays["class_names"]]
+    else:
+        names = [str(number) for number in range(int(labels.max()) + 1)]
+    splits = {}
+    for part in ("train", "validation", "test"):
+        splits[part] = None
+        if f"x_{part}" in arrays:
+            splits[part] = _checked_arrays(
+                arrays[f"x_{part}"], arrays[f"y_{part}"], part, config, names
+            )
+    channels = splits["train"].read(np.arange(1))[0].shape[-1]
+    return Source(names, **splits, channels=channels)
+
+
+def _checked_arrays(images, labels, part, config, names):
+    labels = labels.reshape(-1)
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.dtype != np.uint8:
+        raise RunError(
+            f"x_{part} must be uint8 of shape (images, height, width, "
+            f"channels). Received: {images.dtype} of shape {images.shape}"
+        )
+    if len(images) != len(labels) or labels.max() >= len(names):
+        raise RunError(
+            f"y_{part} must hold one label below {len(names)} for each of "
+            f"{len(images)} images. Received: {len(labels)} labels up to "
+            f"{labels.max()}"
+        )
+    return array_split(_resized(images, config), labels)
+
+
+def _resized(images, config):
+    size = config.image_size
+    if images.shape[1:3] == (size, size):
+        return images
+    return np.stack([_fit_image(_to_pil(image), size) for image in images])
+
+
+def _to_pil(image):
+    from PIL import Image
+
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def _fit_image(image, size):
+    """The shorter side to `size`, then the centre: `(size, size, channels)`."""
+    from PIL import Image
+
+    width, height = image.size
+    scale = size / min(width, height)
+    width = max(size, round(width * scale))
+    height = max(size, round(height * scale))
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - size) // 2, (height - size) // 2
+    image = image.crop((left, top, left + size, top + size))
+    array = np.asarray(image)
+    return array if array.ndim == 3 else array[..., None]
+
+
+def _tfds(config):
+    import os
+
+    # Quiet, and without asking the network for what is on the disk.
+    os.environ.setdefault("TFDS_GCS_DISABLED", "1")
+    try:
+        import tensorflow_datasets as tfds
+    except ModuleNotFoundError as error:
+        raise RunError(
+            "Reading TensorFlow Datasets needs `pip install "
+            f"keras_ratn[train]`: {error}"
+        ) from error
+    name = config.location
+    try:
+        builder = tfds.builder(name, data_dir=config.tfds_directory)
+        if not builder.info.splits:
+            builder.download_and_prepare()
+    except Exception as error:  # each data set fails in its own way
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise RunError(
+            f"TFDS has no prepared {name!r} in "
+            f"{config.tfds_directory or 'its default folder'} and cannot "
+            f"download it: {reason[0]}\nPrepare it where there is a network, "
+            f'by `python -c "import tensorflow_datasets as tfds; '
+            f"tfds.load('{name}')\"`, and copy the folder, or point "
+            "--data.tfds-directory at it."
+        ) from error
+    names = builder.info.features["label"].names
+    if "train" not in builder.info.splits:
+        raise RunError(
+            f"TFDS's {name!r} must have a split `train`. Received: "
+            f"{', '.join(builder.info.splits)}"
+        )
+    splits = {"train": "train", "validation": "validation", "test": "test"}
+    if config.test_split != "test":
+        splits |= {"test": config.test_split, "validation": None}
+    for role, part in splits.items():
+        splits[role] = None
+        if part in builder.info.splits:
+            splits[role] = _tfds_split(tfds, builder, part, config)
+    channels = builder.info.features["image"].shape[-1]
+    return Source(list(names), **splits, channels=channels)
+
+
+def _tfds_split(tfds, builder, part, config):
+    """A split in memory if it fits, in its original order where it says so."""
+    if builder.info.splits[part].num_bytes > MEMORY_LIMIT:
+        check_stream(config)
+        return Stream(builder.info, part, config.image_size)
+    dataset = builder.as_dataset(split=part, shuffle_files=False)
+    images, labels, names = [], [], []
+    size = config.image_size
+    for example in tfds.as_numpy(dataset):
+        image = example["image"]
+        if image.shape[:2] != (size, size):
+            image = _fit_image(_to_pil(image), size)
+        images.append(image)
+        labels.append(example["label"])
+        names.append(example.get("id", b""))
+    # TFDS shuffles what it stores; names such as `train_00012` give the order
+    # back, which label files rely on.
+    order = np.argsort(names, kind="stable")
+    return array_split(np.stack(images)[order], np.asarray(labels)[order])
+
+
+def _folder(config):
+    root = pathlib.Path(config.location).expanduser()
+    if not root.is_dir():
+        raise RunError(
+            f"`data.location` is no folder: {root}. Wanted: a folder with one "
+            "sub-folder of images for each class, or with train/ (and "
+            "validation/, test/) of that kind."
+        )
+    reader = _Reader(config)
+    if not (root / "train").is_dir():
+        names = _class_folders(root)
+        return Source(names, _folder_split(root, names, reader), None, None)
+    names = _class_folders(root / "train")
+    splits = {}
+    for part in ("train", "validation", "test"):
+        splits[part] = None
+        if (root / part).is_dir():
+            splits[part] = _folder_split(root / part, names, reader)
+    return Source(names, **splits)
+
+
+def _class_folders(root):
+    names = sorted(
+        path.name
+        for path in root.iterdir()
+        if path.is_dir() and not path.name.startswith(".")
+    )
+    if len(names) < 2:
+        raise RunError(
+            f"{root} must hold a folder for each class, two at least. "
+            f"Received: {', '.join(names) or 'none'}"
+        )
+    return names
+
+
+def _folder_split(root, names, reader):
+    found = _class_folders(root)
+    if found != names:
+        raise RunError(
+            f"{root} must have the classes of the training images, "
+            f"{', '.join(names)}. Received: {', '.join(found)}"
+        )
+    paths, labels = [], []
+    for label, name in enumerate(names):
+        files = sorted(
+            path
+            for path in (root / name).rglob("*")
+            if path.suffix.lower() in IMAGE_SUFFIXES
+        )
+        if not files:
+            raise RunError(
+                f"There are no images in {root / name}. Wanted: files ending "
+                f"in {', '.join(sorted(IMAGE_SUFFIXES))}; or remove the class."
+            )
+        paths += files
+        labels += [label] * len(files)
+    return Split(
+        np.asarray(labels, "int32"),
+        lambda numbers: reader.read([paths[number] for number in numbers]),
+    )
+
+
+class _Reader:
+    """Decodes image files in threads; names and counts those it cannot."""
+
+    def __init__(self, config):
+        self.size = config.image_size
+        self.limit = config.max_corrupt_images
+        self.corrupt = set()
+        self.executor = concurrent.futures.ThreadPoolExecutor(config.workers)
+
+    def read(self, paths):
+        images = list(self.executor.map(self._decode, paths))
+        readable = np.array([image is not None for image in images])
+        blank = np.zeros((self.size, self.size, 3), np.uint8)
+        for path in (p for p, good in zip(paths, readable) if not good):
+            self._count(path)
+        return np.stack(
+            [blank if image is None else image for image in images]
+        ), readable
+
+    def _decode(self, path):
+        from PIL import Image
+
+        try:
+            with Image.open(path) as image:
+                # Lets JPEG decode at a fraction of the size where it can.
+                image.draft("RGB", (self.size, self.size))
+                return _fit_image(image.convert("RGB"), self.size)
+        except (OSError, ValueError, SyntaxError):
+            return None
+
+    def _count(self, path):
+        if path in self.corrupt:
+            return
+        self.corrupt.add(path)
+        print(
+            f"skipped: {path} is empty or no image "
+            f"({len(self.corrupt)} of at most {self.limit})",
+            file=sys.stderr,
+        )
+        if len(self.corrupt) > self.limit:
+            raise RunError(
+                f"{len(self.corrupt)} images cannot be read, the last one "
+                f"{path}. Remove them, or allow more by "
+                "--data.max-corrupt-images."
+            )
+
+
+_LOADERS = {
+    "digits": _digits,
+    "npz": _npz,
+    "tfds": _tfds,
+    "folder": _folder,
+}

@@ -1,0 +1,232 @@
+"""`ratn train`: from a config to a trained network and its record."""
+
+import dataclasses
+import json
+import sys
+import textwrap
+import time
+from typing import Annotated
+
+import keras
+import numpy as np
+import tyro
+
+from . import callbacks
+from . import configs
+from .checkpoint import load_checkpoint
+from .checkpoint import publish_text
+from .checkpoint import published
+from .config import Experiment
+from .data import evaluation_batches
+from .data import num_steps
+from .data import training_batches
+from .errors import RunError
+from .model import compile_model
+from .model import TrainingModel
+from .model_card import write_model_card
+from .networks import build_network
+from .optimization import build_optimizer
+from .optimization import learning_rate
+from .runtime import Devices
+from .runtime import environment
+from .runtime import open_run
+from .runtime import prepare_keras
+from .runtime import set_synchronized
+from .sources import load_source
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What the command line takes beside the experiment."""
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    run_dir: str | None = None
+    """Folder of the run; the same command resumes it. Defaults to
+    runs/CONFIG."""
+    dry_run: bool = False
+    """Print model, data, schedule, memory and steps; train nothing."""
+
+
+def main(arguments=None):
+    """Runs `ratn train` and returns its exit status."""
+    started = time.monotonic()
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    name, *rest = arguments
+    if name not in configs.NAMES:
+        known = ", ".join(configs.NAMES)
+        print(f"ratn train: no config {name!r}. Configs: {known}", end="\n")
+        return 2
+    experiment, docstring = configs.load(name)
+    try:
+        parsed = tyro.cli(
+            Arguments,
+            prog=f"ratn train {name}",
+            description=docstring,
+            default=Arguments(experiment, f"runs/{name}"),
+            args=rest,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+        run(parsed.experiment, parsed.run_dir, parsed.dry_run, started)
+    except (RunError, ValueError) as error:
+        print(f"ratn train: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _help():
+    lines = ["usage: ratn train CONFIG [options]", ""]
+    lines += ["Trains what a config describes, or resumes it.", ""]
+    for name in configs.NAMES:
+        summary = configs.load(name)[1].splitlines()[0]
+        lines += [f"  {name:<15} {summary}"]
+    lines += ["", "`ratn train CONFIG --help` explains it and all its options."]
+    return "\n".join(lines)
+
+
+def run(config, run_dir, dry_run=False, started=None):
+    """Trains an experiment in its folder; returns its results.
+
+    A finished run is not trained again, an interrupted one goes on from its
+    last epoch.
+
+    Args:
+        config: `Experiment`.
+        run_dir: Folder of the run.
+        dry_run: Boolean. Whether to print the plan only. Defaults to `False`.
+        started: `time.monotonic()` when the command began. Defaults to now.
+
+    Returns:
+        Dictionary of results, `None` for a dry run.
+    """
+    devices = Devices(config.runtime.devices, config.batch_size)
+    prepare_keras(config)
+    source = load_source(config.data, config.seed)
+    steps = num_steps(source.train, config.batch_size)
+    with devices.scope():
+        network = build_network(config, source.class_names, source.channels)
+        model = TrainingModel(network, config.augmentation, config.seed)
+        compile_model(model, build_optimizer(config, steps), config)
+    print(plan(config, source, network, steps, devices), flush=True)
+    if dry_run:
+        return None
+    folder = open_run(run_dir, config)
+    devices.synchronize(model)
+
+    def save(path):
+        set_synchronized(network, False)  # a file for any backend
+        with published(path) as temporary:
+            network.save(temporary)
+        devices.synchronize(model)
+
+    state = load_checkpoint(folder / "checkpoint.npz", model)
+    done = state["epoch"] if state else 0
+    record = callbacks.Record(
+        folder, steps * config.batch_size, state, save, devices.writes
+    )
+    if done < config.epochs:
+        if done:
+            print(f"resuming after epoch {done}")
+        fit(model, config, source, devices, record, done, started)
+    return finish(model, config, source, devices, record, save)
+
+
+def fit(model, config, source, devices, record, first_epoch, started=None):
+    """Runs the epochs that are left."""
+    arguments = {"shard": devices.shard}
+    validation = None
+    if source.validation is not None:
+        validation = evaluation_batches(
+            source.validation, config.batch_size, **arguments
+        )
+    listeners = [callbacks.StopAtNaN()]
+    listeners += [callbacks.FirstStepTime(started or time.monotonic())]
+    if config.optimizer.ema:
+        listeners.append(callbacks.AverageEvaluation())
+    model.fit(
+        training_batches(
+            source.train,
+            config.batch_size,
+            config.seed,
+            config.epochs,
+            first_epoch,
+            **arguments,
+        ),
+        epochs=config.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=num_steps(source.train, config.batch_size),
+        shuffle=False,  # the batches come in their order
+        validation_data=validation,
+        callbacks=[*listeners, record],
+        # A bar on a terminal, a line for each epoch in a file.
+        verbose=(1 if sys.stdout.isatty() else 2) if devices.writes else 0,
+    )
+
+
+def finish(model, config, source, devices, record, save):
+    """Tests the last and the best model, and writes down what came out."""
+    folder = record.folder
+    results = {"epochs": config.epochs, "history": record.history}
+    if devices.writes:
+        with callbacks.averaged_weights(model):
+            save(folder / "last.keras")
+        callbacks.plot_curves(record.history, folder / "curves.png")
+    if source.test is not None:
+        test = evaluation_batches(source.test, config.batch_size, devices.shard)
+        scores = model.evaluate(test, verbose=0, return_dict=True)
+        results["test"] = {key: float(v) for key, v in scores.items()}
+        results["majority_class"] = majority_class(source.test)
+        print(f"test accuracy {scores['accuracy']:.2%}")
+        if results["majority_class"]:
+            print(f"most frequent class {results['majority_class']:.2%}")
+    results["environment"] = environment()
+    if devices.writes:
+        publish_text(
+            folder / "results.json", json.dumps(results, indent=2) + "\n"
+        )
+        write_model_card(folder, config, results, source.class_names)
+        print(f"run folder: {folder}")
+    return results
+
+
+def majority_class(split):
+    """Accuracy of always saying the most frequent class, if it is known."""
+    labels = getattr(split, "labels", None)
+    if labels is None:
+        return None
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def plan(config, source, network, steps, devices):
+    """What will happen, in a few lines."""
+    weights = network.count_params() * 4 / 2**20
+    trainable = sum(int(keras.ops.size(v)) for v in network.trainable_variables)
+    # Gradient and momentum; AdamW has two moments; an average is a copy.
+    copies = 2 + (config.optimizer.name == "adamw") + (config.optimizer.ema > 0)
+    memory = weights + copies * trainable * 4 / 2**20
+    splits = ", ".join(
+        f"{len(split):,} {name}"
+        for name in ("train", "validation", "test")
+        if (split := getattr(source, name)) is not None
+    )
+    optimizer = config.optimizer
+    size = config.data.image_size
+    text = f"""\
+        model     {config.model}: {trainable:,} trainable parameters of \
+{network.count_params():,}
+        data      {config.data.source} {config.data.location}: {splits} \
+images, {len(source.class_names)} classes, {size}x{size}
+        schedule  {config.epochs} epochs of {steps:,} steps of \
+{config.batch_size}: {config.epochs * steps:,} steps; {optimizer.name}, \
+{optimizer.schedule} from {learning_rate(config):g}
+        memory    {memory:,.0f} MiB for weights, gradients and optimizer; \
+activations come on top
+        devices   {devices.count} on {keras.backend.backend()}, \
+{config.runtime.precision}"""
+    return textwrap.dedent(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
