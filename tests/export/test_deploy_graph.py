@@ -182,7 +182,9 @@ def test_folds_the_scaling_of_pixels_where_exact(padding, folds):
 
 def test_takes_functional_models_of_others():
     inputs = keras.Input((16, 16, 3))
-    x = keras.layers.ZeroPadding2D(1)(inputs)
+    scaling = keras.layers.Normalization()
+    scaling.adapt(random_pixels(4, 16) / 255)
+    x = keras.layers.ZeroPadding2D(1)(scaling(inputs))
     x = keras.layers.Conv2D(8, 3, 2, activation="relu")(x)
     y = keras.layers.DepthwiseConv2D(3, padding="same")(x)
     y = keras.layers.BatchNormalization(scale=False)(y)
