@@ -1,6 +1,7 @@
 """From a model of composite layers to the same model of elementary ones."""
 
 import contextlib
+import inspect
 import sys
 
 import keras
@@ -81,7 +82,10 @@ def channels_last_float32_copy(model, inputs):
     for layer in model.layers:
         weights = layer.get_weights()
         if weights:
-            copy.get_layer(layer.name).set_weights(weights)
+            twin = copy.get_layer(layer.name)
+            twin.set_weights(weights)
+            if isinstance(twin, keras.layers.Normalization):
+                twin.finalize_state()  # computes with what was set
     for layer in copy.layers:
         _name_insides(layer, layer.name)
     return copy
@@ -129,7 +133,7 @@ def open_up(model, is_elementary, with_mask=False):
             )
             masks.append(mask)
             return outputs
-        accepts = layer.call.__code__.co_varnames
+        accepts = inspect.signature(layer.call).parameters
         extra = {"training": False} if "training" in accepts else {}
         return layer.call(*args, **extra)
 

@@ -76,6 +76,11 @@ def to_tflite(
             "A quantisation-aware model becomes an int8 file only. "
             f"Received: quantize={quantize!r}. Pass quantize='int8'."
         )
+    if quantization_aware and (with_mask or input_shape is not None):
+        raise ValueError(
+            "A quantisation-aware model keeps the outputs and the size it was "
+            "made with. Leave out `with_mask` and `input_shape`."
+        )
     labels = metadata.class_names(model, labels)
     if quantization_aware:
         deployed, images = model, None

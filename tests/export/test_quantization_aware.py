@@ -132,3 +132,5 @@ def test_refuses_what_it_cannot_train(model):
 def test_becomes_an_int8_file_only(aware, tmp_path):
     with pytest.raises(ValueError, match="int8 file only"):
         to_tflite(aware, tmp_path / "m.tflite", "float16")
+    with pytest.raises(ValueError, match="Leave out `with_mask`"):
+        to_tflite(aware, tmp_path / "m.tflite", "int8", with_mask=True)
