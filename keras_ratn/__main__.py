@@ -3,18 +3,16 @@
 import importlib
 import sys
 
-# name -> (module, its summary in the help). A module starting with a dot is
-# inside keras_ratn; `training` and `export` may also stand beside it.
+# name -> (module, its summary in the help).
 COMMANDS = {
-    "train": ("training.train", "train a network, or resume its training"),
-    "evaluate": ("training.evaluate", "measure a model file on a data set"),
-    "reproduce": ("training.reproduce", "run the cells of a paper's table"),
-    "benchmark": ("training.benchmark", "images/s of data and of training"),
-    "compare": ("training.compare", "a table and a plot of several runs"),
     "demo": (
         "training.demo",
         "train, evaluate and look at a small network on real images",
     ),
+    "train": ("training.train", "train a network, or resume its training"),
+    "evaluate": ("training.evaluate", "measure a model file on a data set"),
+    "compare": ("training.compare", "a table and a plot of several runs"),
+    "reproduce": ("training.reproduce", "run the cells of a paper's table"),
     "export": (
         "export.convert",
         "write a model for phones (LiteRT) or servers (SavedModel)",
@@ -28,10 +26,11 @@ COMMANDS = {
         "compare a model with a file exported from it, on real images",
     ),
     "benchmark": (
-        "export.benchmark",
-        "measure size, latency, memory and operations of LiteRT files",
+        "training.benchmark",
+        "measure .tflite files, or a config's data and training",
     ),
 }
+FILE_BENCHMARK = "export.benchmark"
 
 
 def main(arguments=None):
@@ -60,7 +59,10 @@ def main(arguments=None):
             file=sys.stderr,
         )
         return 2
-    return _import(COMMANDS[name][0]).main(rest) or 0
+    module = COMMANDS[name][0]
+    if name == "benchmark" and any(a.endswith(".tflite") for a in rest):
+        module = FILE_BENCHMARK
+    return _import(module).main(rest) or 0
 
 
 def _help():
