@@ -195,29 +195,56 @@ def _finish(logits, size, activation, data_format, name):
 _ARGUMENTS = """
 
     A ResNet whose last two stages are dilated, so that its features are an
-    eighth of the image in size, and an attention head on it. For the
-    arguments see `keras_ratn.SegmentationNetwork`{extra}.
+    eighth of the image in size, and an attention head on it.
 
     Reference:
     - [{title}](
         {url})
 
+    Args:
+        include_top: Boolean. Whether the network has its head. Defaults to
+            `True`.
+        weights: As in the other builders. Defaults to `None`.
+        input_tensor: Optional Keras tensor to build upon. Defaults to `None`.
+        input_shape: Optional triple without the batch size, in the order of
+            `data_format`. With `segmentation`, height and width are known.
+            Defaults to 513x513x3.
+        pooling: `None`, `"avg"` or `"max"`: what ends a network without top.
+            Defaults to `None`.
+        classes: Integer. Number of classes. Defaults to `{classes}`.
+        classifier_activation: String, callable or `None` for logits. Defaults
+            to `None`.
+        name: String. Name of the model.
+        segmentation: Boolean. Whether every pixel is classified, at the size
+            of the input, rather than whole images. Defaults to `True`.{extra}
+        include_preprocessing: Boolean. Whether the network takes pixels 0-255
+            and scales them itself. Defaults to `True`.
+        data_format: String, `"channels_last"` or `"channels_first"`. Defaults
+            to Keras's global setting.
+
     Returns:
         A functional `keras.Model`.
     """
 _DANET = _ARGUMENTS.format(
-    extra="""; `stem` is `"imagenet"`
-    (7x7) or `"deep"` (three 3x3), and `multi_grid` gives the blocks of the
-    last stage the dilations 4, 8 and 16, as in the authors' released network,
-    rather than 2, 4 and 4""",
+    extra="""
+        auxiliary_outputs: Boolean. Whether to return the classes by the
+            position path and by the channel path too, for training. Defaults
+            to `False`.
+        stem: String, `"imagenet"` (7x7) or `"deep"` (three 3x3). Defaults to
+            `"imagenet"`.
+        multi_grid: Boolean. Whether the blocks of the last stage have the
+            dilations 4, 8 and 16, as in the authors' released network, rather
+            than 2, 4 and 4. Defaults to `True`.""",
     title="Dual Attention Network for Scene Segmentation (Fu et al., 2019)",
     url="https://arxiv.org/abs/1809.02983",
+    classes=19,
 )
 _EANET_TEXT = _ARGUMENTS.format(
     extra="",
     title="Beyond Self-attention: External Attention using Two Linear Layers\n"
     "        for Visual Tasks (Guo et al., 2021)",
     url="https://arxiv.org/abs/2105.02358",
+    classes=21,
 )
 
 
