@@ -78,7 +78,8 @@ class PositionAttention(_attention_layer.ScoredLayer):
         scores = _attention_layer.softmax(similarity, axis=-1)
         mixture = ops.matmul(scores, self.value(tokens))  # (B, N, C)
         mixture = ops.reshape(mixture, (-1, *shape[1:3], x.shape[-1]))
-        x = _attention_layer.cast(self.gamma, self.compute_dtype) * mixture + x
+        gamma = _attention_layer.cast(self.gamma, self.compute_dtype)
+        x = ops.add(ops.multiply(mixture, gamma), x)
         outputs = _attention_layer.from_channels_last(x, self.data_format)
         return (outputs, scores) if return_attention_scores else outputs
 
@@ -159,7 +160,8 @@ class ChannelAffinityAttention(_attention_layer.ScoredLayer):
         # Channel i of the mixture is sum_j scores[i, j] * channel j.
         mixture = ops.matmul(tokens, ops.transpose(scores, (0, 2, 1)))
         mixture = ops.reshape(mixture, (-1, *shape[1:3], x.shape[-1]))
-        x = _attention_layer.cast(self.gamma, self.compute_dtype) * mixture + x
+        gamma = _attention_layer.cast(self.gamma, self.compute_dtype)
+        x = ops.add(ops.multiply(mixture, gamma), x)
         outputs = _attention_layer.from_channels_last(x, self.data_format)
         return (outputs, scores) if return_attention_scores else outputs
 
