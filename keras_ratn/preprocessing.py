@@ -78,9 +78,9 @@ def _checked_pixels(images):
             "Images must be one image of 3 dimensions or a batch of 4. "
             f"Received: shape={tuple(images.shape)}"
         )
-    if not _has_values(images):
+    values = _values(images)
+    if values is None:
         return images  # inside a traced function only dtype and shape show
-    values = ops.convert_to_numpy(images)
     if values.size == 0:
         raise ValueError(
             f"Images must not be empty. Received: shape={tuple(values.shape)}"
@@ -100,14 +100,14 @@ def _checked_pixels(images):
     return images
 
 
-def _has_values(images):
+def _values(images):
+    """The pixels as a NumPy array, `None` where they are not known yet."""
     if isinstance(images, keras.KerasTensor):
-        return False
+        return None
     try:
-        ops.convert_to_numpy(images)
+        return ops.convert_to_numpy(images)
     except Exception:  # each backend has its own error for a traced tensor
-        return False
-    return True
+        return None
 
 
 def class_names(model):
