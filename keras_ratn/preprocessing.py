@@ -59,7 +59,8 @@ def preprocess_input(images, family="imagenet", data_format=None):
     shape = (3,) if data_format == "channels_last" else (3, 1, 1)
     mean = np.reshape(statistics.mean, shape).astype("float32")
     deviation = np.reshape(statistics.deviation, shape).astype("float32")
-    return (images - mean) / deviation
+    # `ops`, since PyTorch tensors and NumPy arrays do not mix by operators.
+    return ops.divide(ops.subtract(images, mean), deviation)
 
 
 def _checked_pixels(images):
