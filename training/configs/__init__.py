@@ -7,6 +7,7 @@ NAMES = (
     "folder",
     "cifar10",
     "cifar10_modern",
+    "cifar10_short",
     "cifar100",
     "imagenet",
 )
