@@ -5,8 +5,9 @@
     python -m tests.benchmarks.speed_against_pytorch [--repeats 5]
 
 Ours runs as Keras's own loops run it on TensorFlow: `predict_on_batch` and
-`train_on_batch` (SGD, cross-entropy), graph mode without XLA, oneDNN switched on. The peer runs
-eagerly in its best layout (channels-last or not), with denormals flushed.
+`train_on_batch` (SGD, cross-entropy), graph mode without XLA, oneDNN switched
+on. The peer runs eagerly in its best layout (channels-last or not), with
+denormals flushed.
 Batch normalization of both is calibrated first. Each repeat runs the two in
 turn; printed are the medians and their ratio.
 """

@@ -17,9 +17,7 @@ CONFIG = Experiment(
     epochs=15,
     batch_size=128,
     label_smoothing=0.1,
-    data=DataConfig(
-        source="tfds", location="cifar10", validation_fraction=0.1
-    ),
+    data=DataConfig(source="tfds", location="cifar10", validation_fraction=0.1),
     optimizer=OptimizerConfig(
         schedule="cosine", warmup_epochs=3, weight_decay=5e-4
     ),
