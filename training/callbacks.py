@@ -77,6 +77,29 @@ class FirstStepTime(keras.callbacks.Callback):
             self.started = None
 
 
+class TimeLimit(keras.callbacks.Callback):
+    """Ends training before the epoch that would end too late.
+
+    Args:
+        started: Float. `time.monotonic()` when counting began.
+        seconds: Float. From then.
+    """
+
+    def __init__(self, started, seconds):
+        super().__init__()
+        self.end = started + seconds
+        self.longest = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch_began = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.monotonic()
+        self.longest = max(self.longest, now - self.epoch_began)
+        if now + self.longest > self.end:
+            self.model.stop_training = True
+
+
 def current_learning_rate(optimizer):
     """The learning rate of the next step, as a float."""
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate))

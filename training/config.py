@@ -123,6 +123,9 @@ class RuntimeConfig:
     XLA on TensorFlow."""
     devices: int = 0
     """Accelerators to use; 0 for all there are."""
+    resident: bool = False
+    """Keep the training images in the accelerator's memory and run each epoch
+    as one compiled program: JAX on one device."""
 
 
 @dataclasses.dataclass(frozen=True)

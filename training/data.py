@@ -119,7 +119,7 @@ def epoch_order(num_images, seed, epoch):
     return random(seed, ORDER, epoch).permutation(num_images)
 
 
-def _replace_unreadable(images, labels, readable):
+def replace_unreadable(images, labels, readable):
     """Puts a readable image of the batch in the place of each other one."""
     good = np.flatnonzero(readable)
     if len(good) == 0:
@@ -157,7 +157,7 @@ def training_arrays(split, batch_size, seed, epochs, first_epoch=0, shard=None):
         images, readable = split.read(chosen)
         labels = split.labels[chosen]
         if not readable.all():
-            _replace_unreadable(images, labels, readable)
+            replace_unreadable(images, labels, readable)
         return {"images": images, "labels": labels}, labels
 
     yield from _read_ahead(batch, numbers())

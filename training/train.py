@@ -27,6 +27,9 @@ from .model_card import write_model_card
 from .networks import build_network
 from .optimization import build_optimizer
 from .optimization import learning_rate
+from .resident import check_resident
+from .resident import report
+from .resident import ResidentTraining
 from .runtime import Devices
 from .runtime import environment
 from .runtime import open_run
@@ -45,6 +48,12 @@ class Arguments:
     runs/CONFIG."""
     dry_run: bool = False
     """Print model, data, schedule, memory and steps; train nothing."""
+    time_limit: float | None = None
+    """Minutes after which no further epoch begins; the same command goes on
+    from there."""
+    profile: bool = False
+    """First measure some steps: images/s, where the time goes, how long all
+    epochs will take. With `runtime.resident` only."""
 
 
 def main(arguments=None):
@@ -56,7 +65,14 @@ def main(arguments=None):
         return 0
     try:
         parsed = parse(arguments, "ratn train")
-        run(parsed.experiment, parsed.run_dir, parsed.dry_run, started)
+        run(
+            parsed.experiment,
+            parsed.run_dir,
+            parsed.dry_run,
+            started,
+            parsed.time_limit,
+            parsed.profile,
+        )
     except (RunError, ValueError) as error:
         print(f"ratn train: {error}", file=sys.stderr)
         return 1
@@ -91,7 +107,14 @@ def _help():
     return "\n".join(lines)
 
 
-def run(config, run_dir, dry_run=False, started=None):
+def run(
+    config,
+    run_dir,
+    dry_run=False,
+    started=None,
+    time_limit=None,
+    profile=False,
+):
     """Trains an experiment in its folder; returns its results.
 
     A finished run is not trained again, an interrupted one goes on from its
@@ -102,13 +125,23 @@ def run(config, run_dir, dry_run=False, started=None):
         run_dir: Folder of the run.
         dry_run: Boolean. Whether to print the plan only. Defaults to `False`.
         started: `time.monotonic()` when the command began. Defaults to now.
+        time_limit: Float. Minutes from `started` after which no further epoch
+            begins. Defaults to `None`, no limit.
+        profile: Boolean. Whether to measure where the time of a step goes
+            before the first epoch. Defaults to `False`.
 
     Returns:
-        Dictionary of results, `None` for a dry run.
+        Dictionary of results, `None` for a dry run and where the time limit
+        came before the last epoch.
     """
+    if profile and not config.runtime.resident:
+        raise RunError("`profile` needs --runtime.resident.")
+    started = started or time.monotonic()
     devices = Devices(config.runtime.devices, config.batch_size)
     prepare_keras(config)
     source = load_source(config.data, config.seed)
+    if config.runtime.resident:
+        check_resident(source.train)
     steps = num_steps(source.train, config.batch_size)
     with devices.scope():
         network = build_network(config, source.class_names, source.channels)
@@ -134,12 +167,38 @@ def run(config, run_dir, dry_run=False, started=None):
     if done < config.epochs:
         if done:
             print(f"resuming after epoch {done}")
-        fit(model, config, source, devices, record, done, started)
+        fit(
+            model,
+            config,
+            source,
+            devices,
+            record,
+            done,
+            started,
+            time_limit,
+            profile,
+        )
+    if len(record.history) < config.epochs:
+        print(
+            f"the time limit came after epoch {len(record.history)}; the same "
+            "command goes on from there"
+        )
+        return None
     return finish(model, config, source, devices, record, save)
 
 
-def fit(model, config, source, devices, record, first_epoch, started=None):
-    """Runs the epochs that are left."""
+def fit(
+    model,
+    config,
+    source,
+    devices,
+    record,
+    first_epoch,
+    started,
+    time_limit=None,
+    profile=False,
+):
+    """Runs the epochs that are left, or those that the time allows."""
     arguments = {"shard": devices.shard}
     validation = None
     if source.validation is not None:
@@ -147,9 +206,28 @@ def fit(model, config, source, devices, record, first_epoch, started=None):
             source.validation, config.batch_size, **arguments
         )
     listeners = [callbacks.StopAtNaN()]
-    listeners += [callbacks.FirstStepTime(started or time.monotonic())]
+    listeners += [callbacks.FirstStepTime(started)]
     if config.optimizer.ema:
         listeners.append(callbacks.AverageEvaluation())
+    listeners.append(record)
+    if time_limit is not None:
+        listeners.append(callbacks.TimeLimit(started, time_limit * 60))
+    # A bar on a terminal, a line for each epoch in a file.
+    verbose = (1 if sys.stdout.isatty() else 2) if devices.writes else 0
+    if config.runtime.resident:
+        resident = ResidentTraining(
+            model, source.train, config.batch_size, config.seed
+        )
+        if profile:
+            report(
+                resident.profile(),
+                config,
+                len(source.train),
+                config.epochs - first_epoch,
+                record.folder / "profile.json",
+            )
+        resident.fit(config.epochs, first_epoch, listeners, validation, verbose)
+        return
     model.fit(
         training_batches(
             source.train,
@@ -164,9 +242,8 @@ def fit(model, config, source, devices, record, first_epoch, started=None):
         steps_per_epoch=num_steps(source.train, config.batch_size),
         shuffle=False,  # the batches come in their order
         validation_data=validation,
-        callbacks=[*listeners, record],
-        # A bar on a terminal, a line for each epoch in a file.
-        verbose=(1 if sys.stdout.isatty() else 2) if devices.writes else 0,
+        callbacks=listeners,
+        verbose=verbose,
     )
 
 
