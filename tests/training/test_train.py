@@ -65,6 +65,16 @@ def test_a_run_leaves_its_record(tmp_path):
     assert (tmp_path / "checkpoint.npz").stat().st_mtime_ns == before
 
 
+def logged_steps(folder, tag):
+    """Epochs and values of a curve, as TensorBoard reads them."""
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    log = accumulator.EventAccumulator(str(folder / "tensorboard"))
+    log.Reload()
+    return {e.step: e.tensor_proto.float_val[0] for e in log.Tensors(tag)}
+
+
 class Killed(BaseException):
     """Stands in for a kill: nothing catches it."""
 
@@ -113,6 +123,11 @@ def test_a_run_stopped_while_it_publishes_ends_as_if_it_were_not(
         for run in ("stopped", "whole")
     ]
     assert logs[0] == logs[1]
+    for tag in ("loss", "val_accuracy"):
+        expected = {row["epoch"]: row[tag] for row in results["history"]}
+        for run in ("stopped", "whole"):
+            found = logged_steps(tmp_path / run, tag)
+            assert found == pytest.approx(expected)
 
 
 @pytest.mark.slow
@@ -181,6 +196,27 @@ def test_a_run_stops_at_nan_and_keeps_the_last_good_model(tmp_path):
     assert not (tmp_path / "last.keras").exists()
     for array in (tmp_path).glob("checkpoint.npz"):
         assert np.all(np.isfinite(np.load(array)["variable_00000"]))
+
+
+def test_nan_in_a_later_epoch_leaves_the_earlier_model(tmp_path, monkeypatch):
+    def spoil(self, epoch, logs=None):
+        if epoch == 1:
+            kernel = self.model.trainable_variables[0]
+            kernel.assign(kernel * np.nan)
+
+    monkeypatch.setattr(callbacks.StopAtNaN, "on_epoch_begin", spoil)
+    # No validation images: there is no best.keras to fall back on.
+    data = dataclasses.replace(smallest().data, validation_fraction=0.0)
+    config = smallest(data=data, epochs=3)
+    with pytest.raises(RunError, match=r"became nan at step \d+, .*last.keras"):
+        train.run(config, tmp_path)
+    network = keras.saving.load_model(tmp_path / "last.keras")
+    saved = checkpoint_arrays(tmp_path)
+    for index, weights in enumerate(network.get_weights()):
+        assert np.all(np.isfinite(weights))
+        if index == 0:
+            np.testing.assert_array_equal(weights, saved["variable_00000"])
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
 
 
 def test_the_environment_names_versions_and_devices():
