@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -20,9 +21,12 @@ from training.data import EvaluationBatches
 from training.errors import RunError
 from training.model import compile_model
 from training.model import TrainingModel
+from training.networks import architecture
 from training.networks import build_network
 from training.optimization import build_optimizer
 from training.sources import load_source
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def assert_same_arrays(actual, expected):
@@ -250,6 +254,58 @@ def test_the_help_of_a_config_holds_its_command(config, capsys):
     out = capsys.readouterr().out
     assert f"ratn train {config}" in out
     assert "--optimizer.learning-rate" in out
+
+
+def readme_commands():
+    text = (ROOT / "README.md").read_text().replace("\\\n", "")
+    lines = [line.partition("#")[0].split() for line in text.splitlines()]
+    return [line[2:] for line in lines if line[:2] == ["ratn", "train"]]
+
+
+@pytest.mark.parametrize("command", readme_commands(), ids=" ".join)
+def test_the_readme_s_commands_are_understood(command):
+    parsed = train.parse(command, "ratn train")
+    assert parsed.run_dir == (
+        command[command.index("--run-dir") + 1]
+        if "--run-dir" in command
+        else f"runs/{command[0]}"
+    )
+    # The network that they name is there.
+    architecture(parsed.experiment.model)
+
+
+@pytest.mark.slow
+def test_fine_tuning_as_the_readme_does_it(tmp_path):
+    """Head first, then all layers, the early ones more slowly."""
+
+    def weights(folder):
+        model = keras.saving.load_model(folder / "last.keras")
+        weights = {v.path: np.array(v) for v in model.weights}
+        return {k: w for k, w in weights.items() if "moving" not in k}
+
+    def change(new, old, part):
+        changes = [np.abs(new[k] - old[k]).max() for k in old if part in k]
+        return max(changes)
+
+    start = smallest()
+    train.run(start, tmp_path / "start")
+    init = {"init": str(tmp_path / "start" / "last.keras")}
+    head = dataclasses.replace(start, **init, freeze_until="predictions")
+    train.run(head, tmp_path / "head")
+    slow = dataclasses.replace(head.optimizer, layer_decay=0.1)
+    init = {"init": str(tmp_path / "head" / "last.keras")}
+    rest = dataclasses.replace(start, **init, optimizer=slow)
+    train.run(rest, tmp_path / "all")
+    begun, headed, ended = (
+        weights(tmp_path / name) for name in ("start", "head", "all")
+    )
+    assert change(headed, begun, "predictions") > 0
+    assert all(change(headed, begun, k) == 0 for k in begun if "stage" in k)
+    changes = [
+        change(ended, headed, part)
+        for part in ("stem", "stage1", "stage2", "predictions")
+    ]
+    assert 0 < changes[0] < changes[1] < changes[2] < changes[3]
 
 
 def test_a_message_not_a_traceback(tmp_path, capsys):

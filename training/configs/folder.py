@@ -18,7 +18,7 @@ from ..config import OptimizerConfig
 
 CONFIG = Experiment(
     model="narrow",
-    epochs=30,
+    epochs=12,
     batch_size=32,
     label_smoothing=0.1,
     data=DataConfig(
