@@ -1,6 +1,6 @@
 """One run on several virtual processors: for test_scale.py.
 
-python scaled_training_run.py FOLDER VIRTUAL_DEVICES BATCH_SIZE
+python scaled_training_run.py FOLDER VIRTUAL_DEVICES BATCH_SIZE PRECISION
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from training.config import AugmentationConfig
 from training.errors import RunError
 
 
-def main(folder, count):
+def main(folder, count, batch_size, precision):
     if keras.backend.backend() == "tensorflow" and count > 1:
         import tensorflow as tf
 
@@ -26,13 +26,16 @@ def main(folder, count):
         import jax
 
         jax.config.update("jax_num_cpu_devices", count)
+    if precision == "float64":
+        use_float64()
     config = smallest(
         epochs=3, augmentation=AugmentationConfig(flip=False, shift=0.0)
     )
-    # A rate at which rounding is not amplified.
-    optimizer = dataclasses.replace(config.optimizer, learning_rate=0.02)
     config = dataclasses.replace(
-        config, batch_size=int(sys.argv[3]), optimizer=optimizer
+        config,
+        batch_size=batch_size,
+        optimizer=dataclasses.replace(config.optimizer, learning_rate=0.02),
+        runtime=dataclasses.replace(config.runtime, precision=precision),
     )
     try:
         train.run(config, folder)
@@ -40,5 +43,25 @@ def main(folder, count):
         sys.exit(str(error))
 
 
+def use_float64():
+    """Everywhere, the classifier included, which is always in float32."""
+    keras.config.set_floatx("float64")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    build = train.build_network
+
+    def copy(layer):
+        return type(layer).from_config(
+            {**layer.get_config(), "dtype": "float64"}
+        )
+
+    def build_network(*arguments):
+        return keras.models.clone_model(build(*arguments), clone_function=copy)
+
+    train.build_network = build_network
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

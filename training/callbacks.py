@@ -1,9 +1,11 @@
-"""What Keras's callbacks lack: an atomic record, and a stop at NaN."""
+"""What Keras's callbacks lack: an atomic record, a stop at NaN, and more."""
 
 import contextlib
 import csv
+import importlib.util
 import io
 import math
+import shutil
 import time
 
 import keras
@@ -12,6 +14,7 @@ import numpy as np
 from .checkpoint import publish_text
 from .checkpoint import published
 from .checkpoint import save_checkpoint
+from .errors import LossError
 from .errors import RunError
 
 
@@ -53,10 +56,11 @@ class StopAtNaN(keras.callbacks.Callback):
         if not math.isfinite(loss):
             optimizer = self.model.optimizer
             step = int(keras.ops.convert_to_numpy(optimizer.iterations))
-            raise RunError(
+            raise LossError(
                 f"The loss became {loss} at step {step}, at a learning rate "
-                f"of {current_learning_rate(optimizer):.3g}. The last good "
-                "model is that of the epoch before. Try a smaller "
+                f"of {current_learning_rate(optimizer):.3g}. last.keras is "
+                "the model of the last whole epoch, if there was one. Try a "
+                "smaller "
                 "--optimizer.learning-rate or --optimizer.clip-norm 1."
             )
 
@@ -176,6 +180,54 @@ class Record(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows(self.history)
         publish_text(self.folder / "log.csv", text.getvalue())
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Shows the record in TensorBoard, on every backend.
+
+    Keras's own callback needs TensorFlow; TensorBoard's writer does not. The
+    events are written anew from the history when training begins or resumes,
+    so they never show an epoch that the checkpoint does not lead to.
+
+    Args:
+        record: `Record`, which comes earlier in the list of callbacks.
+    """
+
+    def __init__(self, record):
+        super().__init__()
+        self.record = record
+
+    @staticmethod
+    def available():
+        """Whether TensorBoard is installed."""
+        return importlib.util.find_spec("tensorboard") is not None
+
+    def on_train_begin(self, logs=None):
+        from tensorboard.summary import Writer
+
+        folder = self.record.folder / "tensorboard"
+        shutil.rmtree(folder, ignore_errors=True)
+        self.writer = Writer(str(folder))
+        for row in self.record.history:
+            self._write(row)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._write(self.record.history[-1])
+
+    def on_train_end(self, logs=None):
+        self.writer.close()
+
+    def _write(self, row):
+        try:
+            for key, value in row.items():
+                if key != "epoch":
+                    self.writer.add_scalar(key, value, row["epoch"])
+            self.writer.flush()
+        except OSError as error:
+            raise RunError(
+                f"Cannot write TensorBoard's log in {self.record.folder}: "
+                f"{error.strerror or error}. The last checkpoint is intact."
+            ) from error
 
 
 def plot_curves(history, path):

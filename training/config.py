@@ -95,6 +95,10 @@ class OptimizerConfig:
     weight_decay: float = 1e-4
     """Of the weights of convolutions and of the classifier: the L2 coefficient
     of the papers for `sgd`, decoupled decay for `adamw`."""
+    layer_decay: float = 1.0
+    """How much slower each part of the network (stem, stages, tail) learns
+    than the one after it; the classifier learns at the full rate. For
+    fine-tuning with `sgd`; 1 for the same rate everywhere."""
     ema: float = 0.0
     """Momentum of the average of the weights that is evaluated and saved in
     their place; 0 for none."""
@@ -219,6 +223,7 @@ _RANGES = {
     "optimizer.warmup_epochs": (lambda v: v >= 0, "at least 0"),
     "optimizer.momentum": (lambda v: 0 <= v < 1, "in [0, 1)"),
     "optimizer.weight_decay": (lambda v: v >= 0, "at least 0"),
+    "optimizer.layer_decay": (lambda v: 0 < v <= 1, "in (0, 1]"),
     "optimizer.ema": (lambda v: 0 <= v < 1, "in [0, 1)"),
     "optimizer.clip_norm": (lambda v: v is None or v > 0, "more than 0"),
     "runtime.steps_per_execution": (lambda v: v >= 1, "at least 1"),
@@ -246,6 +251,12 @@ def _check(experiment):
         raise ValueError(
             "`optimizer.warmup_epochs` must be fewer than `epochs`. Received: "
             f"{optimizer.warmup_epochs} of {experiment.epochs}"
+        )
+    if optimizer.layer_decay < 1 and optimizer.name != "sgd":
+        # It scales gradients, whose size Adam divides out again.
+        raise ValueError(
+            "`optimizer.layer_decay` goes with `sgd` only. "
+            f"Received: optimizer.name={optimizer.name!r}"
         )
     if experiment.data.source != "digits" and not experiment.data.location:
         raise ValueError(

@@ -78,11 +78,6 @@ def evaluate(arguments):
         raise RunError(
             f"The data have no {arguments.part} images. Choose another --part."
         )
-    if not isinstance(split, Split):
-        raise RunError(
-            f"{arguments.data.location} does not fit into memory; `ratn "
-            "evaluate` takes a folder of its images instead."
-        )
     predict = load_predictor(arguments, source)
     scores, labels = predictions(predict, split, arguments.batch_size)
     broken = int((~np.isfinite(scores)).any(axis=1).sum())
@@ -106,12 +101,22 @@ def evaluate(arguments):
 def predictions(predict, split, batch_size):
     """Scores and labels of the readable images of a split, in order."""
     scores, labels = [], []
+    for images, truth in _batches(split, batch_size):
+        scores.append(predict(images))
+        labels.append(truth)
+    return np.concatenate(scores), np.concatenate(labels)
+
+
+def _batches(split, batch_size):
+    if not isinstance(split, Split):  # a `streams.Stream`
+        for inputs, labels, weights in split.evaluation_batches(batch_size):
+            real = np.asarray(weights) > 0
+            yield np.asarray(inputs["images"])[real], np.asarray(labels)[real]
+        return
     for first in range(0, len(split), batch_size):
         numbers = np.arange(first, min(first + batch_size, len(split)))
         images, readable = split.read(numbers)
-        scores.append(predict(images[readable]))
-        labels.append(split.labels[numbers][readable])
-    return np.concatenate(scores), np.concatenate(labels)
+        yield images[readable], split.labels[numbers][readable]
 
 
 def load_predictor(arguments, source):

@@ -26,14 +26,26 @@ ARCHITECTURES = {
     ),
     # Two stages, a quarter of CIFAR's width: for analyses on a laptop.
     "tiny": _SMALL,
-    # The ImageNet skeleton at an eighth of its width, for a few thousand
-    # images of about 100 pixels.
+    # The ImageNet skeleton at a quarter of its width, with a lighter stem,
+    # shorter trunks, flatter masks and no tail: for a few thousand images of
+    # about 100 pixels on a processor.
     "narrow": Architecture(
         stem="imagenet",
         stem_filters=16,
+        stage_filters=(64, 128, 256),
+        mask_depths=(2, 1, 1),
+        num_trunk_units=1,
+        tail_filters=None,
+        num_tail_units=0,
+    ),
+    # CIFAR's skeleton at half its width, with shorter trunks.
+    "half": Architecture(
+        stem="cifar",
+        stem_filters=16,
         stage_filters=(32, 64, 128),
-        tail_filters=256,
-        num_tail_units=1,
+        mask_depths=(2, 2, 1),
+        num_trunk_units=1,
+        num_tail_units=0,
     ),
     # The paper's baseline: a pre-activation ResNet, 18 units to a stage.
     "resnet164": Architecture(

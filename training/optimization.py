@@ -31,8 +31,61 @@ def schedule(config, steps_per_epoch):
     )
 
 
-def build_optimizer(config, steps_per_epoch):
-    """A `keras.optimizers.Optimizer` for the experiment."""
+def learning_rate_factors(config, network):
+    """By how much each trainable variable's learning rate is multiplied.
+
+    Args:
+        config: `Experiment`.
+        network: The `keras.Model` of `networks.build_network`.
+
+    Returns:
+        Tuple of floats in the order of `network.trainable_variables`, `None`
+        if all learn at the same rate.
+    """
+    decay = config.optimizer.layer_decay
+    if decay == 1:
+        return None
+    parts = []
+    for layer in network.layers:
+        # `stage2_attention1` belongs to `stage2`.
+        part = layer.name.partition("_")[0]
+        part = "predictions" if part == "final" else part
+        parts += [part] * len(layer.trainable_variables)
+    order = list(dict.fromkeys(parts))
+    return tuple(decay ** (len(order) - 1 - order.index(p)) for p in parts)
+
+
+class LayerwiseSGD(keras.optimizers.SGD):
+    """SGD whose learning rate differs from variable to variable.
+
+    It multiplies the gradients, which for SGD, with momentum or without, is
+    the same as multiplying the rate; weight decay keeps the full rate.
+
+    Args:
+        factors: Tuple of floats, one for each trainable variable.
+        **kwargs: Arguments of `keras.optimizers.SGD`.
+    """
+
+    def __init__(self, factors, **kwargs):
+        super().__init__(**kwargs)
+        self.factors = factors
+
+    def apply(self, grads, trainable_variables=None):
+        grads = [
+            None if gradient is None else gradient * factor
+            for gradient, factor in zip(grads, self.factors)
+        ]
+        return super().apply(grads, trainable_variables)
+
+
+def build_optimizer(config, steps_per_epoch, factors=None):
+    """The `keras.optimizers.Optimizer` of an experiment.
+
+    Args:
+        config: `Experiment`.
+        steps_per_epoch: Integer.
+        factors: What `learning_rate_factors` returned. Defaults to `None`.
+    """
     optimizer = config.optimizer
     common = {
         "learning_rate": schedule(config, steps_per_epoch),
@@ -50,12 +103,12 @@ def build_optimizer(config, steps_per_epoch):
         # The papers add decay * weight to the gradient, where momentum
         # multiplies its effect by 1 / (1 - momentum). Keras's decay bypasses
         # the momentum, so it gets that factor here.
-        built = keras.optimizers.SGD(
-            momentum=optimizer.momentum,
-            nesterov=True,
-            weight_decay=decay / (1 - optimizer.momentum) or None,
-            **common,
-        )
+        common["weight_decay"] = decay / (1 - optimizer.momentum) or None
+        common |= {"momentum": optimizer.momentum, "nesterov": True}
+        if factors is None:
+            built = keras.optimizers.SGD(**common)
+        else:
+            built = LayerwiseSGD(factors, **common)
     if decay:
         built.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return built

@@ -13,6 +13,7 @@ from . import train
 from .config import AugmentationConfig
 from .config import DataConfig
 from .errors import RunError
+from .figure4 import write_figure4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,18 +22,22 @@ class Cell:
 
     Args:
         name: String, unique in the table.
-        error: Float. The paper's test error in percent.
+        error: Float. The paper's test error in percent; `None` where it has
+            none.
         model: String. Its network.
         options: Dictionary of other fields of `Experiment`.
         label_noise: Float. Share of moved labels.
+        label_key: String. Array of `--label-file` to train on; `None` for the
+            data set's own labels.
         dataset: String. The TFDS name.
     """
 
     name: str
-    error: float
+    error: float | None
     model: str = "CifarAttention56"
     options: dict = dataclasses.field(default_factory=dict)
     label_noise: float = 0.0
+    label_key: str | None = None
     dataset: str = "cifar10"
 
 
@@ -52,6 +57,20 @@ def _attention_learning():
         )
         for depth, row in errors.items()
         for kind, error in zip(("residual", "naive"), row)
+    ]
+
+
+def _figure4():
+    """The deepest pair of `attention_learning`: the same runs."""
+    return _attention_learning()[-2:]
+
+
+def _human_label_noise():
+    # Labels by CIFAR-10N's annotators, the fewer wrong ones first.
+    return [
+        Cell(f"{model}-{key}", None, model, label_key=key)
+        for key in ("aggre", "random1", "worst")
+        for model in ("resnet164", "CifarAttention92")
     ]
 
 
@@ -96,7 +115,13 @@ TABLES = {
         Cell("452", 20.45, "CifarAttention452", dataset="cifar100"),
     ],
     "label_noise": _label_noise(),
+    "human_label_noise": _human_label_noise(),
+    "figure4": _figure4(),
 }
+
+# Table -> the one whose folder its runs are in.
+SHARED_RUNS = {"figure4": "attention_learning"}
+SMALL_IMAGES = 5000
 
 # The networks of `--scale small`: two stages, 8 to 32 channels.
 SMALL = {
@@ -118,11 +143,17 @@ class Arguments:
     """The table."""
     scale: Literal["paper", "small"] = "paper"
     """`paper`: its networks and its recipe; `small`: tiny networks on
-    scikit-learn's digits, to see the commands work and the trend, if any."""
+    scikit-learn's digits (human_label_noise: on 5,000 images of CIFAR-10), to
+    see the commands work and the trend, if any."""
     epochs: int | None = None
     """Other than the recipe's, for a quick look."""
     max_images: int | None = None
     """Of each split, for a quick look."""
+    label_file: str | None = None
+    """For human_label_noise: an .npz with the arrays aggre, random1 and worst,
+    the labels of CIFAR-10N in the order of the original training images."""
+    tfds_directory: str | None = None
+    """Where TFDS keeps its prepared data sets; its own default if None."""
     out: str = "runs/reproduce"
     """Where the runs' folders are; finished ones are not run again."""
 
@@ -137,32 +168,54 @@ def main(arguments=None):
     )
     try:
         cells = TABLES[parsed.table]
+        configs_of_cells = [experiment(cell, parsed) for cell in cells]
         found = []
-        for cell in cells:
+        for cell, config in zip(cells, configs_of_cells):
             print(f"\n{parsed.table}: {cell.name}", flush=True)
-            folder = pathlib.Path(parsed.out) / parsed.scale / parsed.table
-            result = train.run(experiment(cell, parsed), folder / cell.name)
+            result = train.run(config, run_folder(cell, parsed))
             found.append(100 * (1 - result["test"]["accuracy"]))
         print_cells(parsed, cells, found)
+        if parsed.table == "figure4":
+            folders = {cell.name: run_folder(cell, parsed) for cell in cells}
+            out = pathlib.Path(parsed.out) / parsed.scale / "figure4"
+            write_figure4(folders, out)
     except (RunError, ValueError) as error:
         print(f"ratn reproduce: {error}", file=sys.stderr)
         return 1
     return 0
 
 
+def run_folder(cell, arguments):
+    """Where the run of a cell is; cells that tables share are there once."""
+    table = SHARED_RUNS.get(arguments.table, arguments.table)
+    root = pathlib.Path(arguments.out) / arguments.scale
+    return root / table / cell.name
+
+
 def experiment(cell, arguments):
     """The `Experiment` of a cell, at the scale asked for."""
     config, _ = configs.load("cifar10")
-    data = DataConfig(source="tfds", location=cell.dataset)
-    model = cell.model
+    data = DataConfig(
+        source="tfds",
+        location=cell.dataset,
+        tfds_directory=arguments.tfds_directory,
+    )
+    model, max_images = cell.model, arguments.max_images
     if arguments.scale == "small":
         model = SMALL[model]
-        data = DataConfig(source="digits")
-        config = dataclasses.replace(
-            config, epochs=10, augmentation=AugmentationConfig(flip=False)
-        )
+        config = dataclasses.replace(config, epochs=10)
+        if cell.label_key:
+            max_images = max_images or SMALL_IMAGES
+        else:
+            data = DataConfig(source="digits")
+            config = dataclasses.replace(
+                config, augmentation=AugmentationConfig(flip=False)
+            )
     data = dataclasses.replace(
-        data, label_noise=cell.label_noise, max_images=arguments.max_images
+        data,
+        label_noise=cell.label_noise,
+        label_file=_label_file(cell, arguments),
+        max_images=max_images,
     )
     return dataclasses.replace(
         config,
@@ -171,6 +224,18 @@ def experiment(cell, arguments):
         epochs=arguments.epochs or config.epochs,
         **cell.options,
     )
+
+
+def _label_file(cell, arguments):
+    if cell.label_key is None:
+        return None
+    if not (arguments.label_file or "").endswith(".npz"):
+        raise RunError(
+            "human_label_noise needs --label-file FILE.npz with the arrays "
+            "aggre, random1 and worst of CIFAR-10N. "
+            f"Received: {arguments.label_file}"
+        )
+    return f"{arguments.label_file}:{cell.label_key}"
 
 
 def print_cells(arguments, cells, errors):
@@ -186,7 +251,8 @@ def print_cells(arguments, cells, errors):
     table.add_column("paper", justify="right")
     table.add_column("this run", justify="right")
     for cell, error in zip(cells, errors):
-        table.add_row(cell.name, f"{cell.error:.2f}", f"{error:.2f}")
+        paper = "-" if cell.error is None else f"{cell.error:.2f}"
+        table.add_row(cell.name, paper, f"{error:.2f}")
     Console().print(table)
 
 

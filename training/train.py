@@ -20,13 +20,17 @@ from .config import Experiment
 from .data import evaluation_batches
 from .data import num_steps
 from .data import training_batches
+from .errors import LossError
 from .errors import RunError
+from .memory import activations_memory
+from .memory import weights_memory
 from .model import compile_model
 from .model import TrainingModel
 from .model_card import write_model_card
 from .networks import build_network
 from .optimization import build_optimizer
 from .optimization import learning_rate
+from .optimization import learning_rate_factors
 from .resident import check_resident
 from .resident import report
 from .resident import ResidentTraining
@@ -146,8 +150,9 @@ def run(
     with devices.scope():
         network = build_network(config, source.class_names, source.channels)
         model = TrainingModel(network, config.augmentation, config.seed)
-        compile_model(model, build_optimizer(config, steps), config)
-    print(plan(config, source, network, steps, devices), flush=True)
+        factors = learning_rate_factors(config, network)
+        compile_model(model, build_optimizer(config, steps, factors), config)
+    print(plan(config, source, network, steps, devices, dry_run), flush=True)
     if dry_run:
         return None
     folder = open_run(run_dir, config)
@@ -167,17 +172,21 @@ def run(
     if done < config.epochs:
         if done:
             print(f"resuming after epoch {done}")
-        fit(
-            model,
-            config,
-            source,
-            devices,
-            record,
-            done,
-            started,
-            time_limit,
-            profile,
-        )
+        try:
+            fit(
+                model,
+                config,
+                source,
+                devices,
+                record,
+                done,
+                started,
+                time_limit,
+                profile,
+            )
+        except LossError:
+            keep_last_epoch(model, record, save)
+            raise
     if len(record.history) < config.epochs:
         print(
             f"the time limit came after epoch {len(record.history)}; the same "
@@ -210,6 +219,8 @@ def fit(
     if config.optimizer.ema:
         listeners.append(callbacks.AverageEvaluation())
     listeners.append(record)
+    if devices.writes and callbacks.TensorBoardLog.available():
+        listeners.append(callbacks.TensorBoardLog(record))
     if time_limit is not None:
         listeners.append(callbacks.TimeLimit(started, time_limit * 60))
     # A bar on a terminal, a line for each epoch in a file.
@@ -247,6 +258,14 @@ def fit(
     )
 
 
+def keep_last_epoch(model, record, save):
+    """Writes the checkpoint's network, from before the loss was no number."""
+    path = record.folder / "checkpoint.npz"
+    if record.writes and load_checkpoint(path, model):
+        with callbacks.averaged_weights(model):
+            save(record.folder / "last.keras")
+
+
 def finish(model, config, source, devices, record, save):
     """Tests the last and the best model, and writes down what came out."""
     folder = record.folder
@@ -282,13 +301,13 @@ def majority_class(split):
     return float(np.bincount(labels).max() / len(labels))
 
 
-def plan(config, source, network, steps, devices):
-    """What will happen, in a few lines."""
-    weights = network.count_params() * 4 / 2**20
+def plan(config, source, network, steps, devices, thorough=False):
+    """What will happen, in a few lines; `thorough` takes seconds longer."""
+    activations = ""
+    if thorough:
+        size = activations_memory(network, config.batch_size // devices.count)
+        activations = f"; {size:,.0f} MiB a device for activations (estimate)"
     trainable = sum(int(keras.ops.size(v)) for v in network.trainable_variables)
-    # Gradient and momentum; AdamW has two moments; an average is a copy.
-    copies = 2 + (config.optimizer.name == "adamw") + (config.optimizer.ema > 0)
-    memory = weights + copies * trainable * 4 / 2**20
     splits = ", ".join(
         f"{len(split):,} {name}"
         for name in ("train", "validation", "test")
@@ -304,8 +323,8 @@ images, {len(source.class_names)} classes, {size}x{size}
         schedule  {config.epochs} epochs of {steps:,} steps of \
 {config.batch_size}: {config.epochs * steps:,} steps; {optimizer.name}, \
 {optimizer.schedule} from {learning_rate(config):g}
-        memory    {memory:,.0f} MiB for weights, gradients and optimizer; \
-activations come on top
+        memory    {weights_memory(config, network):,.0f} MiB for weights, \
+gradients and optimizer{activations}
         devices   {devices.count} on {keras.backend.backend()}, \
 {config.runtime.precision}"""
     return textwrap.dedent(text)

@@ -6,10 +6,15 @@ import pytest
 from training_runs import smallest
 
 from training import configs
+from training.config import AugmentationConfig
 from training.config import Experiment
 from training.config import OptimizerConfig
+from training.model import compile_model
+from training.model import TrainingModel
+from training.networks import build_network
 from training.optimization import build_optimizer
 from training.optimization import learning_rate
+from training.optimization import learning_rate_factors
 from training.optimization import schedule
 
 
@@ -65,6 +70,47 @@ def test_weight_decay_is_the_l2_penalty_of_the_papers():
     assert rate == pytest.approx(-0.1, rel=0.03)
 
 
+def updates(layer_decay, momentum):
+    """What a step changes in each variable, and the factors."""
+    keras.utils.set_random_seed(0)
+    optimizer = OptimizerConfig(
+        schedule="constant",
+        learning_rate=1600,  # so that rounding does not count
+        momentum=momentum,
+        weight_decay=0.0,
+        layer_decay=layer_decay,
+    )
+    config = smallest(optimizer=optimizer, batch_size=4)
+    network = build_network(config, ["a", "b"])
+    factors = learning_rate_factors(config, network)
+    model = TrainingModel(network, AugmentationConfig(False, 0.0), 1)
+    compile_model(model, build_optimizer(config, 1, factors), config)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3))
+    labels = np.array([0, 1, 0, 1])
+    before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
+    before = [value.copy() for value in before]
+    model.train_on_batch({"images": images, "labels": labels}, labels)
+    after = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
+    names = [variable.path for variable in network.trainable_variables]
+    return names, factors, [b - a for b, a in zip(after, before)]
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_early_layers_learn_more_slowly(momentum):
+    names, factors, slow = updates(0.1, momentum)
+    _, none, plain = updates(1.0, momentum)
+    assert none is None
+    expected = {"stem": 1e-3, "stage1": 1e-2, "stage2": 1e-1}
+    expected |= {"final": 1, "predictions": 1}
+    for part, factor in expected.items():
+        (found,) = {f for n, f in zip(names, factors) if part in n}
+        assert found == pytest.approx(factor)
+    for factor, change, whole in zip(factors, slow, plain):
+        expected = factor * whole
+        atol = 1e-3 * np.abs(expected).max() + 1e-7
+        np.testing.assert_allclose(change, expected, rtol=1e-3, atol=atol)
+
+
 @pytest.mark.parametrize("name", configs.NAMES)
 def test_every_config_survives_json_and_says_its_command(name):
     config, docstring = configs.load(name)
@@ -87,6 +133,10 @@ def test_every_config_survives_json_and_says_its_command(name):
         (
             {"optimizer": OptimizerConfig(schedule="cosine", warmup_epochs=2)},
             "must be fewer than `epochs`",
+        ),
+        (
+            {"optimizer": OptimizerConfig("adamw", layer_decay=0.5)},
+            "`optimizer.layer_decay` goes with `sgd` only",
         ),
         (
             {"data": configs.load("cifar10")[0].data.__class__("npz")},

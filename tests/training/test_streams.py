@@ -8,6 +8,7 @@ from training.config import DataConfig
 from training.data import evaluation_batches
 from training.data import training_batches
 from training.errors import RunError
+from training.evaluate import predictions
 from training.streams import check_stream
 from training.streams import Stream
 
@@ -72,6 +73,17 @@ def test_evaluation_counts_each_image_once(stream):
         total += weights.sum()
     assert sorted(counted) == list(range(COUNT))
     assert total == pytest.approx(25)
+
+
+def test_a_model_is_evaluated_on_it(stream):
+    """Each image once, those that fill up the last batch not at all."""
+
+    def predict(images):
+        return np.eye(COUNT)[images[:, 0, 0, 0]]
+
+    scores, labels = predictions(predict, stream, 5)
+    assert sorted(labels) == list(range(COUNT))
+    np.testing.assert_array_equal(scores.argmax(axis=1), labels)
 
 
 def test_what_needs_all_labels_is_refused(stream):

@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -20,9 +21,12 @@ from training.data import EvaluationBatches
 from training.errors import RunError
 from training.model import compile_model
 from training.model import TrainingModel
+from training.networks import architecture
 from training.networks import build_network
 from training.optimization import build_optimizer
 from training.sources import load_source
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def assert_same_arrays(actual, expected):
@@ -63,6 +67,16 @@ def test_a_run_leaves_its_record(tmp_path):
     again = train.run(config, tmp_path)
     assert again["test"] == results["test"]
     assert (tmp_path / "checkpoint.npz").stat().st_mtime_ns == before
+
+
+def logged_steps(folder, tag):
+    """Epochs and values of a curve, as TensorBoard reads them."""
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    log = accumulator.EventAccumulator(str(folder / "tensorboard"))
+    log.Reload()
+    return {e.step: e.tensor_proto.float_val[0] for e in log.Tensors(tag)}
 
 
 class Killed(BaseException):
@@ -113,6 +127,11 @@ def test_a_run_stopped_while_it_publishes_ends_as_if_it_were_not(
         for run in ("stopped", "whole")
     ]
     assert logs[0] == logs[1]
+    for tag in ("loss", "val_accuracy"):
+        expected = {row["epoch"]: row[tag] for row in results["history"]}
+        for run in ("stopped", "whole"):
+            found = logged_steps(tmp_path / run, tag)
+            assert found == pytest.approx(expected)
 
 
 @pytest.mark.slow
@@ -183,6 +202,27 @@ def test_a_run_stops_at_nan_and_keeps_the_last_good_model(tmp_path):
         assert np.all(np.isfinite(np.load(array)["variable_00000"]))
 
 
+def test_nan_in_a_later_epoch_leaves_the_earlier_model(tmp_path, monkeypatch):
+    def spoil(self, epoch, logs=None):
+        if epoch == 1:
+            kernel = self.model.trainable_variables[0]
+            kernel.assign(kernel * np.nan)
+
+    monkeypatch.setattr(callbacks.StopAtNaN, "on_epoch_begin", spoil)
+    # No validation images: there is no best.keras to fall back on.
+    data = dataclasses.replace(smallest().data, validation_fraction=0.0)
+    config = smallest(data=data, epochs=3)
+    with pytest.raises(RunError, match=r"became nan at step \d+, .*last.keras"):
+        train.run(config, tmp_path)
+    network = keras.saving.load_model(tmp_path / "last.keras")
+    saved = checkpoint_arrays(tmp_path)
+    for index, weights in enumerate(network.get_weights()):
+        assert np.all(np.isfinite(weights))
+        if index == 0:
+            np.testing.assert_array_equal(weights, saved["variable_00000"])
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+
+
 def test_the_environment_names_versions_and_devices():
     found = runtime.environment()
     assert found["versions"]["keras"] == keras.__version__
@@ -214,6 +254,58 @@ def test_the_help_of_a_config_holds_its_command(config, capsys):
     out = capsys.readouterr().out
     assert f"ratn train {config}" in out
     assert "--optimizer.learning-rate" in out
+
+
+def readme_commands():
+    text = (ROOT / "README.md").read_text().replace("\\\n", "")
+    lines = [line.partition("#")[0].split() for line in text.splitlines()]
+    return [line[2:] for line in lines if line[:2] == ["ratn", "train"]]
+
+
+@pytest.mark.parametrize("command", readme_commands(), ids=" ".join)
+def test_the_readme_s_commands_are_understood(command):
+    parsed = train.parse(command, "ratn train")
+    assert parsed.run_dir == (
+        command[command.index("--run-dir") + 1]
+        if "--run-dir" in command
+        else f"runs/{command[0]}"
+    )
+    # The network that they name is there.
+    architecture(parsed.experiment.model)
+
+
+@pytest.mark.slow
+def test_fine_tuning_as_the_readme_does_it(tmp_path):
+    """Head first, then all layers, the early ones more slowly."""
+
+    def weights(folder):
+        model = keras.saving.load_model(folder / "last.keras")
+        weights = {v.path: np.array(v) for v in model.weights}
+        return {k: w for k, w in weights.items() if "moving" not in k}
+
+    def change(new, old, part):
+        changes = [np.abs(new[k] - old[k]).max() for k in old if part in k]
+        return max(changes)
+
+    start = smallest()
+    train.run(start, tmp_path / "start")
+    init = {"init": str(tmp_path / "start" / "last.keras")}
+    head = dataclasses.replace(start, **init, freeze_until="predictions")
+    train.run(head, tmp_path / "head")
+    slow = dataclasses.replace(head.optimizer, layer_decay=0.1)
+    init = {"init": str(tmp_path / "head" / "last.keras")}
+    rest = dataclasses.replace(start, **init, optimizer=slow)
+    train.run(rest, tmp_path / "all")
+    begun, headed, ended = (
+        weights(tmp_path / name) for name in ("start", "head", "all")
+    )
+    assert change(headed, begun, "predictions") > 0
+    assert all(change(headed, begun, k) == 0 for k in begun if "stage" in k)
+    changes = [
+        change(ended, headed, part)
+        for part in ("stem", "stage1", "stage2", "predictions")
+    ]
+    assert 0 < changes[0] < changes[1] < changes[2] < changes[3]
 
 
 def test_a_message_not_a_traceback(tmp_path, capsys):

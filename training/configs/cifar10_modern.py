@@ -4,7 +4,8 @@
 
 No figure of the paper belongs to it. It differs from `cifar10` by a cosine
 schedule with 5 epochs of warm-up, batches of 128, MixUp, CutMix, erased
-patches, label smoothing, an average of the weights and bfloat16.
+patches, label smoothing, an average of the weights and bfloat16. Keras's
+RandAugment is left out because it switches XLA off for the whole model.
 """
 
 from ..config import AugmentationConfig

@@ -2,7 +2,7 @@
 
     ratn train folder --data.location ~/data/clothing
     ratn train folder --data.location photos --model attention56 \
-        --init weights.h5 --freeze-until stage3 --data.image-size 224
+        --init pretrained.weights.h5 --freeze-until stage3 --data.image-size 224
 
 `train/`, `validation/` and `test/` inside the folder are used where they
 exist; otherwise a share of the images is held out, the same one for the same
@@ -18,7 +18,7 @@ from ..config import OptimizerConfig
 
 CONFIG = Experiment(
     model="narrow",
-    epochs=30,
+    epochs=12,
     batch_size=32,
     label_smoothing=0.1,
     data=DataConfig(
