@@ -61,8 +61,8 @@ def main(arguments=None):
 
 def measure(config, options):
     """Prints and returns the images a second of each part."""
-    Devices(config.runtime.devices, config.batch_size)
     prepare_keras(config)
+    Devices(config.runtime.devices, config.batch_size)
     source = load_source(config.data, config.seed)
     print(
         f"{platform.machine()}, {keras.backend.backend()} "

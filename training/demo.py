@@ -215,7 +215,9 @@ def _train(model, train, test, epochs):
         keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        jit_compile=False,  # on a CPU compiling takes longer than it saves
+        # On TensorFlow compiling takes longer than it saves here; JAX without
+        # it would run operation by operation.
+        jit_compile=keras.backend.backend() == "jax",
     )
     # Built inside the first step, the optimizer's variables would make
     # TensorFlow trace that step twice.

@@ -141,8 +141,8 @@ def run(
     if profile and not config.runtime.resident:
         raise RunError("`profile` needs --runtime.resident.")
     started = started or time.monotonic()
-    devices = Devices(config.runtime.devices, config.batch_size)
     prepare_keras(config)
+    devices = Devices(config.runtime.devices, config.batch_size)
     source = load_source(config.data, config.seed)
     if config.runtime.resident:
         check_resident(source.train)
@@ -323,7 +323,7 @@ images, {len(source.class_names)} classes, {size}x{size}
         schedule  {config.epochs} epochs of {steps:,} steps of \
 {config.batch_size}: {config.epochs * steps:,} steps; {optimizer.name}, \
 {optimizer.schedule} from {learning_rate(config):g}
-        memory    {weights_memory(config, network):,.0f} MiB for weights, \
+        memory    {weights_memory(config, network):,.1f} MiB for weights, \
 gradients and optimizer{activations}
         devices   {devices.count} on {keras.backend.backend()}, \
 {config.runtime.precision}"""
