@@ -8,8 +8,10 @@ import keras
 
 from .images import load_images
 from .saved_model import to_saved_model
+from .tflite import is_quantization_aware
 from .tflite import to_tflite
 from .tflite import TYPES
+from .training_runs import representative_images_of
 
 
 def main(arguments=None):
@@ -62,7 +64,8 @@ def _parser():
     )
     parser.add_argument(
         "--data",
-        help="folder of images or .npz file from which int8 learns ranges",
+        help="folder of images or .npz file from which int8 learns ranges "
+        "(default: the training images, if the model is in its run folder)",
     )
     parser.add_argument(
         "--num-images",
@@ -126,10 +129,9 @@ def _export(options):
             model, options.output or f"{stem}_saved_model", **common
         )
     images = None
-    if options.quantize == "int8" and options.data is not None:
-        _say(f"reading images from {options.data}", start)
-        shape = shape or tuple(model.inputs[0].shape[1:])
-        images, _, _ = load_images(options.data, shape, options.num_images)
+    if options.quantize == "int8" and not is_quantization_aware(model):
+        _say(f"reading images from {options.data or 'its training'}", start)
+        images = _images(options, shape or tuple(model.inputs[0].shape[1:]))
     _say("rewriting and converting the graph", start)
     return to_tflite(
         model,
@@ -141,6 +143,15 @@ def _export(options):
         batch_size=options.batch_size,
         **common,
     )
+
+
+def _images(options, shape):
+    """The images from which int8 learns, `None` where none are known."""
+    if options.data is None:
+        return representative_images_of(
+            options.model, shape, options.num_images
+        )
+    return load_images(options.data, shape, options.num_images)[0]
 
 
 def _say(text, start):

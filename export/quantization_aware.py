@@ -132,13 +132,18 @@ def _has_range(layer, read_by):
     return not (fuses and isinstance(only, keras.layers.ReLU))
 
 
+def _is_softmax(layer):
+    activation = getattr(layer, "activation", None)
+    return (
+        isinstance(layer, keras.layers.Softmax)
+        or activation is keras.activations.softmax
+    )
+
+
 def _fixed_range(layer):
     activation = getattr(layer, "activation", None)
-    bounded = (keras.activations.sigmoid, keras.activations.softmax)
-    is_activation = isinstance(layer, keras.layers.Activation)
-    if isinstance(layer, keras.layers.Softmax):
-        return _UNIT_RANGE
-    return _UNIT_RANGE if is_activation and activation in bounded else None
+    is_sigmoid = activation is keras.activations.sigmoid
+    return _UNIT_RANGE if is_sigmoid or _is_softmax(layer) else None
 
 
 def _with_zero(low, high):
@@ -198,7 +203,11 @@ class _Inserter:
             fixed = _fixed_range(layer)
             ends = fixed or _with_zero(*self.ranges[self.number])
             outputs = FakeQuantization(
-                *ends, fixed=fixed is not None, name=f"{layer.name}_range"
+                *ends,
+                fixed=fixed is not None,
+                # The loss wants probabilities smaller than a step, too.
+                rounds_in_training=not _is_softmax(layer),
+                name=f"{layer.name}_range",
             )(outputs)
         self.number += 1
         return outputs

@@ -144,7 +144,8 @@ def representative_images(data, model, pixels=True):
         raise ValueError(
             "Int8 needs `representative_data`: images from which to learn "
             "the range of each tensor. Received: None. Pass some batches of "
-            "training images, or `--data FOLDER` on the command line."
+            "training images, or `--data FOLDER` on the command line, where a "
+            "model in its run folder finds them by itself."
         )
     batches = []
     for batch in data:
@@ -179,13 +180,18 @@ def representative_images(data, model, pixels=True):
     return images
 
 
-def _check_options(path, quantize, input_type, output_type, batch_size):
+def check_backend():
+    """Refuses backends that cannot write LiteRT files."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             "LiteRT files are written with TensorFlow. Received: the backend "
             f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow; "
             "saved models load on any backend."
         )
+
+
+def _check_options(path, quantize, input_type, output_type, batch_size):
+    check_backend()
     for argument, value, allowed in (
         ("quantize", quantize, QUANTIZATIONS),
         ("input_type", input_type, TYPES),

@@ -119,6 +119,7 @@ def main(folder):
         data["labels"],
         batch_size=job["batch_size"],
         epochs=job["epochs"],
+        callbacks=[tf_keras.callbacks.CSVLogger(str(folder / "log.csv"))],
         verbose=2,
     )
     np.savez(folder / "tuned.npz", **_tuned_weights(model, job))

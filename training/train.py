@@ -91,7 +91,14 @@ def _help():
     return "\n".join(lines)
 
 
-def run(config, run_dir, dry_run=False, started=None):
+def run(
+    config,
+    run_dir,
+    dry_run=False,
+    started=None,
+    source=None,
+    build=build_network,
+):
     """Trains an experiment in its folder; returns its results.
 
     A finished run is not trained again, an interrupted one goes on from its
@@ -102,16 +109,19 @@ def run(config, run_dir, dry_run=False, started=None):
         run_dir: Folder of the run.
         dry_run: Boolean. Whether to print the plan only. Defaults to `False`.
         started: `time.monotonic()` when the command began. Defaults to now.
+        source: `Source`. Defaults to the one that the config names.
+        build: Function from the experiment, the names of the classes and the
+            number of channels to the network. Defaults to `build_network`.
 
     Returns:
         Dictionary of results, `None` for a dry run.
     """
     devices = Devices(config.runtime.devices, config.batch_size)
     prepare_keras(config)
-    source = load_source(config.data, config.seed)
+    source = source or load_source(config.data, config.seed)
     steps = num_steps(source.train, config.batch_size)
     with devices.scope():
-        network = build_network(config, source.class_names, source.channels)
+        network = build(config, source.class_names, source.channels)
         model = TrainingModel(network, config.augmentation, config.seed)
         compile_model(model, build_optimizer(config, steps), config)
     print(plan(config, source, network, steps, devices), flush=True)

@@ -31,6 +31,9 @@ class FakeQuantization(keras.layers.Layer):
             `False`.
         momentum: Float. How much of the range each training batch leaves.
             Defaults to `0.99`.
+        rounds_in_training: Boolean. Whether training rounds too. After a
+            softmax that would hide small probabilities from the loss.
+            Defaults to `True`.
         **kwargs: Base layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
@@ -51,7 +54,13 @@ class FakeQuantization(keras.layers.Layer):
     """
 
     def __init__(
-        self, minimum=-6.0, maximum=6.0, fixed=False, momentum=0.99, **kwargs
+        self,
+        minimum=-6.0,
+        maximum=6.0,
+        fixed=False,
+        momentum=0.99,
+        rounds_in_training=True,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if not minimum <= 0 <= maximum or minimum == maximum:
@@ -63,6 +72,7 @@ class FakeQuantization(keras.layers.Layer):
         self.maximum = float(maximum)
         self.fixed = bool(fixed)
         self.momentum = float(momentum)
+        self.rounds_in_training = bool(rounds_in_training)
 
     def build(self, input_shape):
         self.lower = self._end("lower", self.minimum)
@@ -81,6 +91,8 @@ class FakeQuantization(keras.layers.Layer):
         if training and not self.fixed:
             self._follow(self.lower, ops.minimum(ops.min(inputs), 0))
             self._follow(self.upper, ops.maximum(ops.max(inputs), 0))
+        if training and not self.rounds_in_training:
+            return inputs
         return fake_quant_with_min_max_vars(
             inputs,
             ops.convert_to_tensor(self.lower),
@@ -101,6 +113,7 @@ class FakeQuantization(keras.layers.Layer):
             "maximum": self.maximum,
             "fixed": self.fixed,
             "momentum": self.momentum,
+            "rounds_in_training": self.rounds_in_training,
         }
 
 

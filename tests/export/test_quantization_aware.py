@@ -7,11 +7,11 @@ from tiny_models import predict
 from tiny_models import random_pixels
 from tiny_models import SMALLEST
 from tiny_models import tiny_model
+from tiny_models import tune
 
 from export import flatbuffer
 from export.litert import LiteRTModel
 from export.quantization_aware import quantization_aware
-from export.quantize import fine_tune
 from export.tflite import to_tflite
 from keras_ratn.layers import FakeQuantization
 
@@ -66,7 +66,7 @@ def test_learns_and_comes_back_from_disk(model, tmp_path):
     before = {
         v.path: keras.ops.convert_to_numpy(v) for v in aware.trainable_variables
     }
-    fine_tune(aware, images, np.arange(16) % 5, epochs=1, verbose=0)
+    tune(aware, images, np.arange(16) % 5)
     for variable in aware.trainable_variables:
         if variable.path.endswith("kernel"):
             assert np.any(

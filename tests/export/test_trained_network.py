@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 from tiny_models import predict
+from tiny_models import tune
 
 import keras_ratn
 from export import flatbuffer
 from export.litert import LiteRTModel
 from export.quantization_aware import quantization_aware
-from export.quantize import fine_tune
 from export.tflite import to_tflite
 from export.tfmot_engine import fine_tune_with_tfmot
 from export.verify import verify
@@ -81,14 +81,14 @@ def test_cost_of_eight_bits(model, digits, tmp_path):
     post_training = accuracy(run(file, unseen), truth)
 
     aware = quantization_aware(model, calibration)
-    fine_tune(aware, images, labels, epochs=2, verbose=2)
+    tune(aware, images, labels, epochs=2)
     file = to_tflite(aware, tmp_path / "keras.tflite", "int8")
     assert not flatbuffer.not_integer(file)
     simulated, actual = predict(aware, unseen), run(file, unseen)
     agreement = (simulated.argmax(-1) == actual.argmax(-1)).mean()
     close = (np.abs(simulated - actual) * 256 <= 3).mean()
 
-    tuned = fine_tune_with_tfmot(model, images, labels, epochs=2)
+    tuned, _ = fine_tune_with_tfmot(model, images, labels, epochs=2)
     file = to_tflite(tuned, tmp_path / "tfmot.tflite", "int8", calibration)
     tfmot = accuracy(run(file, unseen), truth)
     print(
