@@ -7,6 +7,7 @@ import time
 import keras
 
 from .images import load_images
+from .onnx_file import to_onnx
 from .saved_model import to_saved_model
 from .tflite import is_quantization_aware
 from .tflite import to_tflite
@@ -47,13 +48,14 @@ def load_model(path):
 def _parser():
     parser = argparse.ArgumentParser(
         prog="ratn export",
-        description="Writes a saved model as a LiteRT file or a SavedModel.",
+        description="Writes a saved model as a LiteRT or ONNX file or as a "
+        "SavedModel.",
     )
     parser.add_argument("model", help="a .keras file")
     parser.add_argument(
         "--format",
         default="tflite",
-        choices=("tflite", "saved_model"),
+        choices=("tflite", "saved_model", "onnx"),
         help="what to write (default: tflite)",
     )
     parser.add_argument(
@@ -109,6 +111,11 @@ def _parser():
 
 def _export(options):
     start = time.monotonic()
+    if options.format != "tflite" and options.quantize != "none":
+        raise ValueError(
+            "`--quantize` is for tflite files. "
+            f"Received: --format {options.format} --quantize {options.quantize}"
+        )
     _say(f"loading {options.model}", start)
     model = load_model(options.model)
     labels = options.labels
@@ -128,6 +135,9 @@ def _export(options):
         return to_saved_model(
             model, options.output or f"{stem}_saved_model", **common
         )
+    if options.format == "onnx":
+        _say("rewriting and converting the graph", start)
+        return to_onnx(model, options.output or f"{stem}.onnx", **common)
     images = None
     if options.quantize == "int8" and not is_quantization_aware(model):
         _say(f"reading images from {options.data or 'its training'}", start)
@@ -147,6 +157,10 @@ def _export(options):
 
 def _images(options, shape):
     """The images from which int8 learns, `None` where none are known."""
+    if None in shape:
+        raise ValueError(
+            "The model takes images of any size. Pass --size HEIGHT WIDTH."
+        )
     if options.data is None:
         return representative_images_of(
             options.model, shape, options.num_images

@@ -31,6 +31,8 @@ class FakeQuantization(keras.layers.Layer):
             `False`.
         momentum: Float. How much of the range each training batch leaves.
             Defaults to `0.99`.
+        narrowest: Float. The least width of the range, which it keeps where
+            training shows nothing but zeros. Defaults to `1e-6`.
         rounds_in_training: Boolean. Whether training rounds too. After a
             softmax that would hide small probabilities from the loss.
             Defaults to `True`.
@@ -59,6 +61,7 @@ class FakeQuantization(keras.layers.Layer):
         maximum=6.0,
         fixed=False,
         momentum=0.99,
+        narrowest=_SMALLEST_RANGE,
         rounds_in_training=True,
         **kwargs,
     ):
@@ -72,6 +75,7 @@ class FakeQuantization(keras.layers.Layer):
         self.maximum = float(maximum)
         self.fixed = bool(fixed)
         self.momentum = float(momentum)
+        self.narrowest = max(float(narrowest), _SMALLEST_RANGE)
         self.rounds_in_training = bool(rounds_in_training)
 
     def build(self, input_shape):
@@ -85,6 +89,7 @@ class FakeQuantization(keras.layers.Layer):
             initializer=keras.initializers.Constant(value),
             trainable=False,
             dtype="float32",
+            aggregation="mean",  # of what several devices see
         )
 
     def call(self, inputs, training=False):
@@ -93,11 +98,11 @@ class FakeQuantization(keras.layers.Layer):
             self._follow(self.upper, ops.maximum(ops.max(inputs), 0))
         if training and not self.rounds_in_training:
             return inputs
-        return fake_quant_with_min_max_vars(
-            inputs,
-            ops.convert_to_tensor(self.lower),
-            ops.convert_to_tensor(self.upper),
-        )
+        lower = ops.convert_to_tensor(self.lower)
+        upper = ops.convert_to_tensor(self.upper)
+        if not self.fixed:
+            upper = ops.maximum(upper, ops.add(lower, self.narrowest))
+        return fake_quant_with_min_max_vars(inputs, lower, upper)
 
     def _follow(self, variable, value):
         value = ops.cast(ops.stop_gradient(value), "float32")
@@ -113,6 +118,7 @@ class FakeQuantization(keras.layers.Layer):
             "maximum": self.maximum,
             "fixed": self.fixed,
             "momentum": self.momentum,
+            "narrowest": self.narrowest,
             "rounds_in_training": self.rounds_in_training,
         }
 
