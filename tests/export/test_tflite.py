@@ -172,6 +172,19 @@ def test_every_registered_network_in_int8(name, tmp_path):
     assert not flatbuffer.not_integer(tmp_path / "m.tflite")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Attention56", "CifarAttention92"])
+def test_sizes_of_the_compressed_kinds(name, tmp_path):
+    model = getattr(keras_ratn, name)()
+    sizes = {}
+    for quantize in (None, "float16", "dynamic"):
+        path = to_tflite(model, tmp_path / f"{quantize}.tflite", quantize)
+        sizes[quantize] = path.stat().st_size
+    print(name, sizes)
+    assert sizes["float16"] <= 0.51 * sizes[None]
+    assert sizes["dynamic"] <= 0.27 * sizes[None]
+
+
 def nothing_in(folder):
     return not os.listdir(folder)
 
