@@ -6,6 +6,7 @@ import time
 
 import keras
 
+from . import metadata
 from .images import load_images
 from .onnx_file import to_onnx
 from .saved_model import to_saved_model
@@ -32,6 +33,10 @@ def main(arguments=None):
         print(f"ratn export: {error}")
         return 1
     _say(f"wrote {path}, labels.txt and model.json", start)
+    floats = metadata.read(path).get("float_operations")
+    if floats:
+        found = ", ".join(f"{n} {name}" for name, n in floats.items())
+        _say(f"for want of 8-bit kernels it computes in floats: {found}", start)
     return 0
 
 

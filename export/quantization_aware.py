@@ -51,6 +51,8 @@ _MAKE_NEW_VALUES = (
     keras.layers.UpSampling2D,
     BilinearUpsampling2D,
 )
+# What LiteRT rounds once, after it.
+_ONE_STEP_OPERATIONS = ("Add", "Mean", "Multiply", "Rsqrt", "Subtract")
 _KEEP_SCALE_OPERATIONS = (
     "ExpandDims",
     "GetItem",
@@ -131,12 +133,8 @@ def rounded(deployed, images, pixels, batch_size=16):
 
 
 def unroundable(model):
-    """The layers of a deploy graph that have no rounding twin."""
-    return [
-        layer
-        for layer in model.layers
-        if not (isinstance(layer, keras.layers.InputLayer) or _can_round(layer))
-    ]
+    """The layers and operations of a deploy graph without a rounding twin."""
+    return [x for x in model.operations if not _can_round(x)]
 
 
 def is_quantization_aware(model):
@@ -148,7 +146,10 @@ def is_quantization_aware(model):
 
 def _can_round(layer):
     """Whether the layer has a rounding twin, or is one step without weights."""
-    if type(layer).__name__ in _AWARE:
+    name = type(layer).__name__
+    if not isinstance(layer, keras.Layer):
+        return name in _KEEP_SCALE_OPERATIONS + _ONE_STEP_OPERATIONS
+    if name in _AWARE:
         return True
     ours = type(layer).__module__.startswith("keras_ratn.")
     return not layer.weights and (
@@ -261,9 +262,9 @@ class _Inserter:
         self.number = 0
         self.input_range = input_range
         self.rounded_input = None
-        # id of a tensor -> the width of its range, and what rounds it.
-        self.widths = {}
-        self.rounders = {}
+        # id of a tensor -> the width of its range, what rounds it, and the
+        # step of that.
+        self.widths, self.rounders, self.steps = {}, {}, {}
 
     def call(self, copy, *args, **kwargs):
         if self.number == 0:
@@ -274,28 +275,32 @@ class _Inserter:
         layer, read_by = copy.original, self.read_by[self.number]
         ids = [id(x) for x in symbolic_tensors(args)]
         width = max(self.widths[key] for key in ids)
-        rounder = self.rounders.get(ids[0])
+        rounder, step = self.rounders.get(ids[0]), self.steps.get(ids[0])
+        if type(layer).__name__ in _AWARE and layer.use_bias:
+            kwargs = {"input_step": step}
         outputs = copy(*args, **kwargs)
         if _has_range(layer, read_by):
             rounder, width = self._rounder(layer, width)
-            outputs = rounder(outputs)
+            outputs, step = rounder(outputs, return_step=True)
         elif rounder is not None and isinstance(layer, _MAKE_NEW_VALUES):
             outputs = rounder(outputs, training=False)
         for tensor in symbolic_tensors(outputs):
             self.widths[id(tensor)] = width
             if not _is_fused(layer, read_by):
                 self.rounders[id(tensor)] = rounder
-        self.kept.append(outputs)  # so that no id is given twice
+                self.steps[id(tensor)] = step
+        self.kept += [outputs, step]  # so that no id is given twice
         self.number += 1
         return outputs
 
     def _round_input(self, tensor):
         low, high = self.input_range
         rounder = FakeQuantization(low, high, fixed=True, name="images_range")
-        self.input, self.rounded_input = tensor, rounder(tensor)
-        self.widths[id(self.rounded_input)] = high - low
-        self.rounders[id(self.rounded_input)] = rounder
-        self.kept = [self.rounded_input]
+        self.input = tensor
+        self.rounded_input, step = rounder(tensor, return_step=True)
+        key = id(self.rounded_input)
+        self.widths[key], self.rounders[key] = high - low, rounder
+        self.steps[key], self.kept = step, [self.rounded_input, step]
 
     def _rounder(self, layer, width):
         fixed = _fixed_range(layer)

@@ -42,6 +42,10 @@ def to_tflite(
     `scores` (and `mask`). A network with its preprocessing takes pixels
     0-255. The batch size is fixed, which delegates want.
 
+    An int8 file computes nothing in floats, unless the model holds layers of
+    which LiteRT has no 8-bit kernel, as some of the attention family do:
+    `float_operations` in `model.json` lists what is left in floats.
+
     Args:
         model: A network of this package, a functional model of the layers
             such networks are made of, or what `quantization_aware` returned.

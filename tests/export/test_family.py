@@ -40,7 +40,7 @@ CLASSIFIERS = {
     "eamlp": eamlp.EAMLPArchitecture(16, 2, 2, 2, token_width=8),
     **{
         name: backbone(attention=name)
-        for name in ("bam", "cbam", "eca", "se", "scse")
+        for name in ("bam", "cbam", "eca", "se", "external")
     },
 }
 SEGMENTATION = ("danet", "eanet")

@@ -97,6 +97,38 @@ def test_facts_stand_beside_and_inside(files):
         assert json.loads(archive.read("model.json"))["model"] == entry["model"]
 
 
+def test_keeps_in_floats_what_has_no_integer_kernel(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(4, 3)(x)
+    x = keras.ops.erf(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    images = random_pixels(16, 8)
+    path = to_tflite(model, tmp_path / "m.tflite", "int8", [images])
+    assert sum(metadata.read(path)["float_operations"].values()) > 0
+    scores = LiteRTModel(path).predict(images)["scores"]
+    expected = predict(model, images)
+    assert np.abs(scores - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_dead_tensors_do_not_stop_the_file(tmp_path):
+    """XNNPACK refuses steps that are far finer than those before."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(
+        4, 3, bias_initializer=keras.initializers.Constant(-9)
+    )(x)
+    x = keras.layers.ReLU()(x)
+    x = keras.layers.Conv2D(4, 3, bias_initializer="ones")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, x)
+    images = random_pixels(16, 8)
+    path = to_tflite(model, tmp_path / "m.tflite", "int8", [images])
+    scores = LiteRTModel(path).predict(images)["scores"]
+    assert np.abs(scores - predict(model, images)).max() < 0.05
+
+
 @pytest.mark.parametrize("kind", ["uint8", "int8", "float32"])
 def test_types_of_both_ends(model, tmp_path, kind):
     path = to_tflite(
