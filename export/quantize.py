@@ -98,8 +98,12 @@ def table(rows):
 
 def _parse(arguments):
     """The model, and the command line after it: that of `ratn train`."""
-    import tyro
-
+    try:
+        import tyro
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"Fine-tuning needs `pip install keras_ratn[train]`: {error}"
+        ) from error
     path, rest = (arguments or ["--help"])[0], arguments[1:]
     if path in ("-h", "--help"):
         path, rest, model = "MODEL", ["--help"], None

@@ -122,6 +122,12 @@ def test_plans_without_tuning(run_folder, folder, capsys, tmp_path):
     assert not run.exists()
 
 
+def test_says_which_extra_is_missing(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    assert quantize(folder / "m.keras") == 1
+    assert "pip install keras_ratn[train]" in capsys.readouterr().out
+
+
 def test_export_reads_the_images_of_the_run(run_folder, monkeypatch, capsys):
     images = training_runs.representative_images_of(
         run_folder / "best.keras", (32, 32, 3), 40
