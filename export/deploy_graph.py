@@ -12,6 +12,7 @@ from .opened_graph import consumers
 from .opened_graph import deep_recursion
 from .opened_graph import input_tensor
 from .opened_graph import open_up
+from .opened_graph import renamed
 from .opened_graph import symbolic_tensors
 
 
@@ -280,19 +281,14 @@ class _Rewriter:
     # === What takes over unchanged ===
 
     def same(self, layer, x, **_):
-        config = layer.get_config()
-        config.update(name=self.name(layer.name))
-        return type(layer).from_config(config)(x)
+        return renamed(layer, self.name(layer.name))(x)
 
     def kept_as_it_is(self, layer, *args, **kwargs):
         """Another layer of Keras, an operation, or one that stays closed."""
-        if not isinstance(layer, keras.Layer):
-            return layer(*args, **kwargs)  # has no state
-        config = layer.get_config()
-        config.update(name=self.name(layer.name))
-        new = type(layer).from_config(config)
+        new = renamed(layer, self.name(layer.name))
         outputs = new(*args, **kwargs)
-        new.set_weights(layer.get_weights())
+        if isinstance(layer, keras.Layer):
+            new.set_weights(layer.get_weights())
         return outputs
 
     def cast(self, layer, x, **kwargs):

@@ -66,6 +66,9 @@ def channels_last_float32_copy(model, inputs):
     """A clone on `inputs` that shares nothing with `model` but its values."""
 
     def clone_layer(layer):
+        if not isinstance(layer, keras.Layer):
+            # Apart from the names that operations inside layers will get.
+            return renamed(layer, f"{model.name}_{layer.name}")
         config = layer.get_config()
         known = type(layer).__module__.startswith(("keras.", "keras_ratn."))
         if isinstance(layer, keras.Model) or not known:
@@ -96,6 +99,12 @@ def channels_last_float32_copy(model, inputs):
     for layer in copy.layers:
         _name_insides(layer, layer.name)
     return copy
+
+
+def renamed(operation, name):
+    """A copy of a layer or operation, not yet built, under another name."""
+    config = {**operation.get_config(), "name": name}
+    return type(operation).from_config(config)
 
 
 def _sub_layers(layer):
