@@ -4,7 +4,9 @@ import csv
 import dataclasses
 import json
 import os
+import pathlib
 import shutil
+import subprocess
 import sys
 
 import keras
@@ -22,6 +24,8 @@ from export.quantize import table
 from export.tfmot_engine import fine_tune_with_tfmot
 from keras_ratn.__main__ import main
 from training.config import Experiment
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="written with TensorFlow"
@@ -94,6 +98,27 @@ def test_tunes_a_run_on_its_own_images(run_folder, tmp_path, capsys):
     assert (tmp_path / "checkpoint.npz").stat().st_mtime_ns == before
     assert quantize(model, *options[:-1], "3") == 1
     assert "epochs: 2 -> 3" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_tunes_on_two_devices(run_folder, tmp_path):
+    process = subprocess.run(
+        [sys.executable, TESTS / "scaled_quantize_run.py"]
+        + [run_folder / "best.keras", tmp_path, "2"],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "devices   2 on tensorflow" in process.stdout
+    check_files(tmp_path, "keras")
+    # The ranges are those that both devices saw, and were saved.
+    tuned = keras.saving.load_model(tmp_path / "last.keras")
+    ends = [float(v) for v in tuned.variables if v.path.endswith("upper")]
+    assert len(ends) > 10 and np.isfinite(ends).all()
 
 
 @pytest.mark.slow
