@@ -6,10 +6,14 @@ import time
 
 import keras
 
+from . import metadata
 from .images import load_images
+from .onnx_file import to_onnx
 from .saved_model import to_saved_model
+from .tflite import is_quantization_aware
 from .tflite import to_tflite
 from .tflite import TYPES
+from .training_runs import representative_images_of
 
 
 def main(arguments=None):
@@ -29,6 +33,10 @@ def main(arguments=None):
         print(f"ratn export: {error}")
         return 1
     _say(f"wrote {path}, labels.txt and model.json", start)
+    floats = metadata.read(path).get("float_operations")
+    if floats:
+        found = ", ".join(f"{n} {name}" for name, n in floats.items())
+        _say(f"for want of 8-bit kernels it computes in floats: {found}", start)
     return 0
 
 
@@ -45,13 +53,14 @@ def load_model(path):
 def _parser():
     parser = argparse.ArgumentParser(
         prog="ratn export",
-        description="Writes a saved model as a LiteRT file or a SavedModel.",
+        description="Writes a saved model as a LiteRT or ONNX file or as a "
+        "SavedModel.",
     )
     parser.add_argument("model", help="a .keras file")
     parser.add_argument(
         "--format",
         default="tflite",
-        choices=("tflite", "saved_model"),
+        choices=("tflite", "saved_model", "onnx"),
         help="what to write (default: tflite)",
     )
     parser.add_argument(
@@ -62,7 +71,8 @@ def _parser():
     )
     parser.add_argument(
         "--data",
-        help="folder of images or .npz file from which int8 learns ranges",
+        help="folder of images or .npz file from which int8 learns ranges "
+        "(default: the training images, if the model is in its run folder)",
     )
     parser.add_argument(
         "--num-images",
@@ -106,6 +116,11 @@ def _parser():
 
 def _export(options):
     start = time.monotonic()
+    if options.format != "tflite" and options.quantize != "none":
+        raise ValueError(
+            "`--quantize` is for tflite files. "
+            f"Received: --format {options.format} --quantize {options.quantize}"
+        )
     _say(f"loading {options.model}", start)
     model = load_model(options.model)
     labels = options.labels
@@ -125,11 +140,13 @@ def _export(options):
         return to_saved_model(
             model, options.output or f"{stem}_saved_model", **common
         )
+    if options.format == "onnx":
+        _say("rewriting and converting the graph", start)
+        return to_onnx(model, options.output or f"{stem}.onnx", **common)
     images = None
-    if options.quantize == "int8" and options.data is not None:
-        _say(f"reading images from {options.data}", start)
-        shape = shape or tuple(model.inputs[0].shape[1:])
-        images, _, _ = load_images(options.data, shape, options.num_images)
+    if options.quantize == "int8" and not is_quantization_aware(model):
+        _say(f"reading images from {options.data or 'its training'}", start)
+        images = _images(options, shape or tuple(model.inputs[0].shape[1:]))
     _say("rewriting and converting the graph", start)
     return to_tflite(
         model,
@@ -141,6 +158,19 @@ def _export(options):
         batch_size=options.batch_size,
         **common,
     )
+
+
+def _images(options, shape):
+    """The images from which int8 learns, `None` where none are known."""
+    if None in shape:
+        raise ValueError(
+            "The model takes images of any size. Pass --size HEIGHT WIDTH."
+        )
+    if options.data is None:
+        return representative_images_of(
+            options.model, shape, options.num_images
+        )
+    return load_images(options.data, shape, options.num_images)[0]
 
 
 def _say(text, start):

@@ -12,6 +12,7 @@ from .opened_graph import consumers
 from .opened_graph import deep_recursion
 from .opened_graph import input_tensor
 from .opened_graph import open_up
+from .opened_graph import renamed
 from .opened_graph import symbolic_tensors
 
 
@@ -39,13 +40,15 @@ def deploy_graph(
     * `"transpose"`: `DepthwiseConv2D` to four maps a channel, which are
       interleaved (DEPTHWISE_CONV_2D, RESHAPE, TRANSPOSE)
     * mask `"mixed"`: `Activation("sigmoid")` (LOGISTIC)
-    * masks `"channel"` and `"spatial"`: `MaskActivation` as it is, for which
-      Keras has no layer (MUL, SUM, MAXIMUM, RSQRT; MEAN, SUB, MUL, ADD, RSQRT,
-      LOGISTIC)
+    * mask `"channel"`: `MaskActivation` as it is (L2_NORMALIZATION)
+    * mask `"spatial"`: `keras.ops` (MEAN, SUB, MUL, ADD, RSQRT, LOGISTIC)
+
+    Whatever else a model holds of Keras's own layers stays as it is, and so do
+    layers of this package with weights of their own, such as memories.
 
     Args:
-        model: A network of this package, or a functional model of the layers
-            such networks are made of.
+        model: A network of this package, or a functional model of Keras's
+            own layers.
         input_shape: Triple of integers, `(height, width, channels)`. Defaults
             to the model's own, if that is known.
         with_mask: Boolean. Whether to return the mask of the last Attention
@@ -85,9 +88,10 @@ def _kind(operation):
 
 
 def _is_known(operation):
-    return _kind(operation) in _REWRITES or isinstance(
-        operation, keras.layers.InputLayer
-    )
+    """Whether a rewrite or the layer itself takes it over in one piece."""
+    if _kind(operation) == "MaskActivation":
+        return operation.mode in _MASK_LAYERS
+    return _kind(operation) in _REWRITES
 
 
 def _array(value):
@@ -111,12 +115,13 @@ class _Rewriter:
         self.kept = []
 
     def rewrite(self, layer, *args, **kwargs):
-        if not _is_known(layer):
-            raise ValueError(f"no rewrite of {layer.name}")
-        x = symbolic_tensors(args)
-        tensor = x[0] if len(x) == 1 else x
         before = set(self.foldable)
-        outputs = _REWRITES[_kind(layer)](self, layer, tensor, **kwargs)
+        if _is_known(layer) and not _is_more_than_its_layer(layer, args):
+            x = symbolic_tensors(args)
+            tensor = x[0] if len(x) == 1 else x
+            outputs = _REWRITES[_kind(layer)](self, layer, tensor, **kwargs)
+        else:
+            outputs = self.kept_as_it_is(layer, *args, **kwargs)
         if self.uses[self.number] != 1:
             for key in set(self.foldable) - before:
                 del self.foldable[key]
@@ -276,9 +281,20 @@ class _Rewriter:
     # === What takes over unchanged ===
 
     def same(self, layer, x, **_):
-        config = layer.get_config()
-        config.update(name=self.name(layer.name))
-        return type(layer).from_config(config)(x)
+        return renamed(layer, self.name(layer.name))(x)
+
+    def kept_as_it_is(self, layer, *args, **kwargs):
+        """Another layer of Keras, an operation, or one that stays closed."""
+        new = renamed(layer, self.name(layer.name))
+        outputs = new(*args, **kwargs)
+        if isinstance(layer, keras.Layer):
+            new.set_weights(layer.get_weights())
+        return outputs
+
+    def cast(self, layer, x, **kwargs):
+        if keras.backend.standardize_dtype(x.dtype) == layer.dtype:
+            return x
+        return self.kept_as_it_is(layer, x, **kwargs)
 
     def activation(self, layer, x, **_):
         return self._activation(layer.activation, self.name(layer.name))(x)
@@ -375,6 +391,19 @@ class _Rewriter:
         return keras.layers.Cropping2D(surplus, name=f"{name}_crop")(x)
 
 
+def _is_more_than_its_layer(operation, args):
+    """Whether an operation does what the rewrite of its kind does not."""
+    kind, x = _kind(operation), symbolic_tensors(args)
+    if kind == "Concatenate":
+        return operation.axis not in (-1, len(x[0].shape) - 1)
+    if isinstance(operation, keras.Layer):
+        return False
+    if kind in ("Add", "Multiply"):
+        # A number beside the tensor, or tensors of different ranks.
+        return len(x) < 2 or len(x[0].shape) != len(x[1].shape)
+    return kind not in ("Cast", "Relu", "Sigmoid")
+
+
 def _align_corners_matrix(source, target):
     """`(source, target)` weights that map corner centres onto each other."""
     step = (source - 1) / max(target - 1, 1)
@@ -401,6 +430,9 @@ def _parity_kernels(kernel):
     return kernels
 
 
+# Masks that are one layer here; others become operations.
+_MASK_LAYERS = ("mixed", "channel")
+
 # Class of a layer or of a `keras.ops` operation -> what to emit for it.
 _REWRITES = {
     "Conv2D": _Rewriter.convolution,
@@ -418,6 +450,7 @@ _REWRITES = {
     "Sigmoid": _Rewriter.sigmoid,
     "Add": _Rewriter.add,
     "Multiply": _Rewriter.multiply,
+    "Cast": _Rewriter.cast,
     "Concatenate": _Rewriter.concatenate,
     **dict.fromkeys(
         (

@@ -15,8 +15,8 @@ def load_images(path, shape, limit=None, seed=0):
         path: Path of a folder of images, of a folder with one sub-folder of
             images for each class, or of an `.npz` file with an array
             `images` or `x` and optionally one `labels` or `y`.
-        shape: Triple of integers, `(height, width, channels)`. Images in
-            files are resized to it; arrays must have it.
+        shape: Triple of integers, `(height, width, channels)`. The centre of
+            images in files is resized to it; arrays must have it.
         limit: Optional integer. How many images to draw at most.
         seed: Integer, for the draw. Defaults to `0`.
 
@@ -82,6 +82,7 @@ def _from_folder(path, shape, limit, seed):
                     color_mode=mode,
                     target_size=(height, width),
                     interpolation="bilinear",
+                    keep_aspect_ratio=True,
                 ),
                 data_format="channels_last",
             )

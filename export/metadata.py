@@ -16,6 +16,8 @@ import keras
 
 from keras_ratn import __version__
 
+# How images of other sizes become the model's, here as in training.
+RESIZING = "centre with the input's aspect ratio, then bilinear"
 LABELS = "labels.txt"
 RECORDS = "model.json"
 
@@ -73,6 +75,7 @@ def record(model, labels, source=None, **facts):
         "model": model.name,
         "classes": labels,
         "normalization": normalization(model),
+        "resizing": RESIZING,
         "scores": getattr(activation, "__name__", "linear"),
         "source": source,
         "written_by": f"keras_ratn {__version__}, keras {keras.__version__}",

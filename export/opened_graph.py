@@ -27,6 +27,12 @@ def deep_recursion():
 
 def input_tensor(model, input_shape=None):
     """A new channels-last float32 input for `model`, of known size."""
+    if len(model.outputs) > 1:
+        raise ValueError(
+            "Only models with one output can be exported. Received: a model "
+            f"with {len(model.outputs)} outputs. Take the one that counts: "
+            "keras.Model(model.inputs, model.outputs[0])"
+        )
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4:
         raise ValueError(
@@ -60,8 +66,12 @@ def channels_last_float32_copy(model, inputs):
     """A clone on `inputs` that shares nothing with `model` but its values."""
 
     def clone_layer(layer):
+        if not isinstance(layer, keras.Layer):
+            # Apart from the names that operations inside layers will get.
+            return renamed(layer, f"{model.name}_{layer.name}")
         config = layer.get_config()
-        if isinstance(layer, keras.Model):
+        known = type(layer).__module__.startswith(("keras.", "keras_ratn."))
+        if isinstance(layer, keras.Model) or not known:
             raise _unsupported(layer)
         config["dtype"] = "float32"
         cls = type(layer)
@@ -91,26 +101,42 @@ def channels_last_float32_copy(model, inputs):
     return copy
 
 
-def _name_insides(layer, path):
-    """Names inner layers by their path: a flat graph wants each name once."""
+def renamed(operation, name):
+    """A copy of a layer or operation, not yet built, under another name."""
+    config = {**operation.get_config(), "name": name}
+    return type(operation).from_config(config)
+
+
+def _sub_layers(layer):
+    """The layers that a layer keeps in its attributes, and in lists there."""
     attributes = dict(vars(layer))
     if keras.backend.backend() == "torch":
         attributes.update(layer.named_children())  # kept apart by PyTorch
-    for attribute, value in attributes.items():
-        if attribute.startswith("_"):
-            continue
-        for inner in keras.tree.flatten(value):
-            if isinstance(inner, keras.Layer):
-                inner.name = f"{path}_{inner.name}"
-                _name_insides(inner, inner.name)
+    return [
+        inner
+        for attribute, value in attributes.items()
+        if not attribute.startswith("_")
+        for inner in keras.tree.flatten(value)
+        if isinstance(inner, keras.Layer)
+    ]
 
 
-def open_up(model, is_elementary, with_mask=False):
+def _name_insides(layer, path):
+    """Names inner layers by their path: a flat graph wants each name once."""
+    for inner in _sub_layers(layer):
+        inner.name = f"{path}_{inner.name}"
+        _name_insides(inner, inner.name)
+
+
+def open_up(model, is_known, with_mask=False):
     """Replaces each composite layer by what its `call` does, all the way.
+
+    Layers of this package that hold weights of their own, or that compute
+    with sizes which only running tensors have, stay closed.
 
     Args:
         model: Functional model whose layers may be renamed and re-used.
-        is_elementary: Function from a layer or operation to whether it stays.
+        is_known: Function from a layer or operation to whether it is to stay.
         with_mask: Boolean. Whether the mask of the last Attention Module
             becomes a second output. Defaults to `False`.
 
@@ -118,24 +144,25 @@ def open_up(model, is_elementary, with_mask=False):
         A functional model of elementary layers and operations, sharing the
         layers of `model`.
     """
-    masks = []
+    masks, closed = [], {}
 
-    def call(layer, *args, **kwargs):
-        if is_elementary(layer):
-            # Only images go through: `mask` and `training` stay behind.
-            size = kwargs.get("target_size")
-            return layer(*args, **({"target_size": size} if size else {}))
-        if not type(layer).__module__.startswith("keras_ratn."):
-            raise _unsupported(layer)
-        if with_mask and isinstance(layer, AttentionModule):
-            outputs, mask = layer.call(
-                *args, training=False, return_attention_mask=True
-            )
-            masks.append(mask)
-            return outputs
-        accepts = inspect.signature(layer.call).parameters
-        extra = {"training": False} if "training" in accepts else {}
-        return layer.call(*args, **extra)
+    def is_elementary(operation):
+        return (
+            is_known(operation)
+            or id(operation) in closed
+            or not _is_composite(operation)
+        )
+
+    def call(operation, *args, **kwargs):
+        if is_elementary(operation):
+            return _applied(operation, args, kwargs)
+        try:
+            outputs, mask = _opened(operation, args, with_mask)
+        except (AttributeError, TypeError, ValueError):
+            closed[id(operation)] = operation
+            return _applied(operation, args, kwargs)
+        masks.extend(mask)
+        return outputs
 
     while not all(map(is_elementary, model.operations)):
         number = len(masks)
@@ -154,6 +181,39 @@ def open_up(model, is_elementary, with_mask=False):
     return model
 
 
+def _is_composite(operation):
+    """Whether a layer of this package is nothing but other layers."""
+    if not type(operation).__module__.startswith("keras_ratn."):
+        return False
+    inside = {
+        id(variable)
+        for layer in _sub_layers(operation)
+        for variable in layer.variables
+    }
+    return all(id(variable) in inside for variable in operation.variables)
+
+
+def _opened(layer, args, with_mask):
+    """What `call` returns, and a list with the mask if there is one."""
+    if with_mask and isinstance(layer, AttentionModule):
+        outputs, mask = layer.call(
+            *args, training=False, return_attention_mask=True
+        )
+        return outputs, [mask]
+    accepts = inspect.signature(layer.call).parameters
+    extra = {"training": False} if "training" in accepts else {}
+    return layer.call(*args, **extra), []
+
+
+def _applied(operation, args, kwargs):
+    """Calls it in inference: `mask` and `training` stay behind."""
+    if isinstance(operation, keras.Layer):
+        kwargs = {
+            k: v for k, v in kwargs.items() if k not in ("mask", "training")
+        }
+    return operation(*args, **kwargs)
+
+
 def symbolic_tensors(*args):
     """The symbolic tensors among the arguments of a call."""
     return [
@@ -165,7 +225,7 @@ def consumers(model):
     """Who uses the result of each call of a flat model.
 
     Args:
-        model: Functional model of layers with one output each.
+        model: Functional model.
 
     Returns:
         List with an entry for each call, in the order in which `clone_model`
@@ -180,7 +240,8 @@ def consumers(model):
                 found[call_of[id(tensor)]].append(layer)
         outputs = layer(*args, **kwargs)
         kept.append(outputs)  # so that no id is given twice
-        call_of[id(outputs)] = len(found)
+        for tensor in symbolic_tensors(outputs):
+            call_of[id(tensor)] = len(found)
         found.append([])
         return outputs
 
@@ -196,6 +257,5 @@ def _unsupported(layer):
     return ValueError(
         f"The layer {layer.name!r} of class {type(layer).__name__} cannot be "
         "rewritten for phones. Models of keras_ratn can, and functional "
-        "models of convolutions, batch normalization, pooling, resizing, "
-        "element-wise and dense layers. Replace the layer by those."
+        "models of Keras's own layers. Replace the layer by those."
     )

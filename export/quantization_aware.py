@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_ratn.layers import BilinearUpsampling2D
 from keras_ratn.layers import FakeQuantization
+from keras_ratn.layers import MaskActivation
 from keras_ratn.layers import QuantizationAwareConv2D
 from keras_ratn.layers import QuantizationAwareDense
 from keras_ratn.layers import QuantizationAwareDepthwiseConv2D
@@ -14,10 +15,13 @@ from . import metadata
 from .deploy_graph import deploy_graph
 from .opened_graph import consumers
 from .opened_graph import deep_recursion
-from .tflite import representative_images
+from .opened_graph import symbolic_tensors
+from .representative import representative_images
 
-# LiteRT computes these with a scale of 1/256, whatever their inputs.
+# LiteRT computes sigmoid and softmax with a scale of 1/256, and division by
+# the norm with one of 1/128, whatever their inputs.
 _UNIT_RANGE = (0.0, 255 / 256)
+_SIGNED_UNIT_RANGE = (-1.0, 127 / 128)
 _PIXELS = (0.0, 255.0)
 
 _AWARE = {
@@ -41,6 +45,22 @@ _KEEP_SCALE = (
     keras.layers.ZeroPadding2D,
     BilinearUpsampling2D,
 )
+# Of these, those whose values are none of their input's.
+_MAKE_NEW_VALUES = (
+    keras.layers.AveragePooling2D,
+    keras.layers.UpSampling2D,
+    BilinearUpsampling2D,
+)
+# What LiteRT rounds once, after it.
+_ONE_STEP_OPERATIONS = ("Add", "Mean", "Multiply", "Rsqrt", "Subtract")
+_KEEP_SCALE_OPERATIONS = (
+    "ExpandDims",
+    "GetItem",
+    "Reshape",
+    "Split",
+    "Squeeze",
+    "Transpose",
+)
 
 
 def quantization_aware(
@@ -56,9 +76,6 @@ def quantization_aware(
     1/256. Compile it with a small learning rate (1e-4 or less: batch
     normalization is folded, so its statistics are fixed), fit it for a few
     epochs, and give it to `to_tflite(..., quantize="int8")`.
-
-    Masks other than `"mixed"` cannot be trained so: their norms and
-    statistics have ranges inside one layer. Post-training int8 takes them.
 
     Args:
         model: A network of this package, or a functional model of the layers
@@ -79,28 +96,71 @@ def quantization_aware(
     >>> tuned.compile(keras.optimizers.Adam(1e-4), "categorical_crossentropy")
     """
     deployed = deploy_graph(model, input_shape)
-    for layer in deployed.layers:
-        if type(layer).__name__ == "MaskActivation":
-            raise ValueError(
-                "Quantisation-aware models need the mask activation 'mixed'. "
-                f"Received: the layer {layer.name!r} with mode="
-                f"{layer.mode!r}. Use post-training int8 instead."
-            )
+    left = unroundable(deployed)
+    if left:
+        raise ValueError(
+            "Quantisation-aware models hold layers whose every step can be "
+            f"rounded. Received: the layer {left[0].name!r} of class "
+            f"{type(left[0]).__name__}. Use post-training int8 instead."
+        )
     pixels = metadata.takes_pixels(model)
     images = representative_images(representative_data, deployed, pixels)
+    return rounded(deployed, images, pixels, batch_size)
+
+
+def rounded(deployed, images, pixels, batch_size=16):
+    """A deploy graph that rounds as int8 does, with ranges from `images`.
+
+    Args:
+        deployed: What `deploy_graph` returned, without `unroundable` layers.
+        images: Array of images.
+        pixels: Boolean. Whether the images are pixels 0-255.
+        batch_size: Integer. Images that run at once. Defaults to `16`.
+
+    Returns:
+        A functional `keras.Model`.
+    """
     with deep_recursion():
         read_by = consumers(deployed)
         ranges = _ranges(deployed, read_by, images, batch_size)
-        inserter = _Inserter(read_by, ranges)
         low, high = float(images.min()), float(images.max())
-        inserter.input_range = _PIXELS if pixels else _with_zero(low, high)
+        inserter = _Inserter(
+            read_by, ranges, _PIXELS if pixels else _with_zero(low, high)
+        )
         return keras.models.clone_model(
             deployed, clone_function=_aware_layer, call_function=inserter.call
         )
 
 
+def unroundable(model):
+    """The layers and operations of a deploy graph without a rounding twin."""
+    return [x for x in model.operations if not _can_round(x)]
+
+
+def is_quantization_aware(model):
+    """Whether the model comes from `quantization_aware`."""
+    return any(
+        type(layer).__name__ == "FakeQuantization" for layer in model.layers
+    )
+
+
+def _can_round(layer):
+    """Whether the layer has a rounding twin, or is one step without weights."""
+    name = type(layer).__name__
+    if not isinstance(layer, keras.Layer):
+        return name in _KEEP_SCALE_OPERATIONS + _ONE_STEP_OPERATIONS
+    if name in _AWARE:
+        return True
+    ours = type(layer).__module__.startswith("keras_ratn.")
+    return not layer.weights and (
+        not ours or isinstance(layer, (BilinearUpsampling2D, MaskActivation))
+    )
+
+
 def _aware_layer(layer):
     """A layer that rounds its kernel, in place of one that has a kernel."""
+    if not isinstance(layer, keras.Layer):
+        return _Copy(layer, layer)  # an operation has no state
     cls = _AWARE.get(type(layer).__name__, type(layer))
     return _Copy(layer, cls.from_config(layer.get_config()))
 
@@ -114,6 +174,8 @@ class _Copy:
 
     def __call__(self, *args, **kwargs):
         outputs = self.layer(*args, **kwargs)
+        if not isinstance(self.layer, keras.Layer):
+            return outputs
         self.layer.set_weights(self.original.get_weights())
         # Without bias: matrices that up-sample, not weights to be learned.
         if not getattr(self.original, "use_bias", True):
@@ -125,20 +187,34 @@ def _has_range(layer, read_by):
     """Whether the result of this call is rounded to a range of its own."""
     if isinstance(layer, _KEEP_SCALE):
         return False
+    if type(layer).__name__ in _KEEP_SCALE_OPERATIONS:
+        return False
+    return not _is_fused(layer, read_by)
+
+
+def _is_fused(layer, read_by):
+    """Whether the next layer's rounding is the first for this result."""
     only = read_by[0] if len(read_by) == 1 else None
     if isinstance(only, keras.layers.Concatenate):
-        return False  # all that is joined has the scale of the whole
+        return True  # all that is joined has the scale of the whole
     fuses = type(layer).__name__ in _FUSE_RELU
-    return not (fuses and isinstance(only, keras.layers.ReLU))
+    return fuses and isinstance(only, keras.layers.ReLU)
+
+
+def _is_softmax(layer):
+    activation = getattr(layer, "activation", None)
+    return (
+        isinstance(layer, keras.layers.Softmax)
+        or activation is keras.activations.softmax
+    )
 
 
 def _fixed_range(layer):
+    if isinstance(layer, MaskActivation):
+        return _SIGNED_UNIT_RANGE
     activation = getattr(layer, "activation", None)
-    bounded = (keras.activations.sigmoid, keras.activations.softmax)
-    is_activation = isinstance(layer, keras.layers.Activation)
-    if isinstance(layer, keras.layers.Softmax):
-        return _UNIT_RANGE
-    return _UNIT_RANGE if is_activation and activation in bounded else None
+    is_sigmoid = activation is keras.activations.sigmoid
+    return _UNIT_RANGE if is_sigmoid or _is_softmax(layer) else None
 
 
 def _with_zero(low, high):
@@ -176,29 +252,67 @@ def _ranges(model, read_by, images, batch_size):
 class _Inserter:
     """Calls the layers of the new model, each followed by its rounding."""
 
-    def __init__(self, read_by, ranges):
+    # XNNPACK refuses a file in which an operation has steps 256 times finer
+    # than its input's: those of a ReLU that the images leave dead would be.
+    NARROWEST = 1 / 128
+
+    def __init__(self, read_by, ranges, input_range):
         self.read_by = read_by
         self.ranges = ranges
         self.number = 0
+        self.input_range = input_range
         self.rounded_input = None
-        self.input_range = None
+        # id of a tensor -> the width of its range, what rounds it, and the
+        # step of that.
+        self.widths, self.rounders, self.steps = {}, {}, {}
 
     def call(self, copy, *args, **kwargs):
         if self.number == 0:
-            self.input = args[0]
-            self.rounded_input = FakeQuantization(
-                *self.input_range, fixed=True, name="images_range"
-            )(args[0])
+            self._round_input(args[0])
         args = keras.tree.map_structure(
             lambda x: self.rounded_input if x is self.input else x, args
         )
-        outputs = copy(*args, **kwargs)
         layer, read_by = copy.original, self.read_by[self.number]
+        ids = [id(x) for x in symbolic_tensors(args)]
+        width = max(self.widths[key] for key in ids)
+        rounder, step = self.rounders.get(ids[0]), self.steps.get(ids[0])
+        if type(layer).__name__ in _AWARE and layer.use_bias:
+            kwargs = {"input_step": step}
+        outputs = copy(*args, **kwargs)
         if _has_range(layer, read_by):
-            fixed = _fixed_range(layer)
-            ends = fixed or _with_zero(*self.ranges[self.number])
-            outputs = FakeQuantization(
-                *ends, fixed=fixed is not None, name=f"{layer.name}_range"
-            )(outputs)
+            rounder, width = self._rounder(layer, width)
+            outputs, step = rounder(outputs, return_step=True)
+        elif rounder is not None and isinstance(layer, _MAKE_NEW_VALUES):
+            outputs = rounder(outputs, training=False)
+        for tensor in symbolic_tensors(outputs):
+            self.widths[id(tensor)] = width
+            if not _is_fused(layer, read_by):
+                self.rounders[id(tensor)] = rounder
+                self.steps[id(tensor)] = step
+        self.kept += [outputs, step]  # so that no id is given twice
         self.number += 1
         return outputs
+
+    def _round_input(self, tensor):
+        low, high = self.input_range
+        rounder = FakeQuantization(low, high, fixed=True, name="images_range")
+        self.input = tensor
+        self.rounded_input, step = rounder(tensor, return_step=True)
+        key = id(self.rounded_input)
+        self.widths[key], self.rounders[key] = high - low, rounder
+        self.steps[key], self.kept = step, [self.rounded_input, step]
+
+    def _rounder(self, layer, width):
+        fixed = _fixed_range(layer)
+        narrowest = 0.0 if fixed else width * self.NARROWEST
+        low, high = fixed or _with_zero(*self.ranges[self.number])
+        rounder = FakeQuantization(
+            low,
+            high,
+            fixed=fixed is not None,
+            narrowest=narrowest,
+            # The loss wants probabilities smaller than a step, too.
+            rounds_in_training=not _is_softmax(layer),
+            name=f"{layer.name}_range",
+        )
+        return rounder, max(high - low, narrowest)

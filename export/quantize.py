@@ -1,64 +1,36 @@
 """`ratn quantize`: fine-tunes a trained model so that int8 costs it little."""
 
 import argparse
+import dataclasses
 import json
 import pathlib
+import sys
 import time
+from typing import Annotated
+from typing import Literal
 
 import keras
-import numpy as np
 
+from . import training_runs
 from .benchmark import benchmark
 from .convert import load_model
-from .images import load_images
 from .litert import LiteRTModel
+from .opened_graph import deep_recursion
 from .published import publishing
 from .quantization_aware import quantization_aware
+from .tflite import check_backend
 from .tflite import to_tflite
 
 ENGINES = ("keras", "tfmot")
 NUM_CALIBRATION_IMAGES = 200
+NUM_TEST_IMAGES = 2000
 
-
-def fine_tune(
-    model,
-    images,
-    labels,
-    epochs=2,
-    learning_rate=1e-4,
-    batch_size=32,
-    verbose=1,
-):
-    """Trains a quantisation-aware model for a few epochs, in place.
-
-    Args:
-        model: What `quantization_aware` returned.
-        images: Array of images as the model takes them.
-        labels: Integer array of classes.
-        epochs: Integer. Defaults to `2`.
-        learning_rate: Float, of Adam at the start; it falls to zero along a
-            cosine. Batch normalization is folded, so more than `1e-4` tends
-            to do harm. Defaults to `1e-4`.
-        batch_size: Integer. Defaults to `32`.
-        verbose: Integer, as in `keras.Model.fit`. Defaults to `1`.
-
-    Returns:
-        `keras.callbacks.History`.
-    """
-    steps = max(1, epochs * -(-len(images) // batch_size))
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    activation = getattr(model.layers[-2], "activation", None)
-    probabilities = activation is keras.activations.softmax
-    model.compile(
-        keras.optimizers.Adam(schedule),
-        keras.losses.SparseCategoricalCrossentropy(
-            from_logits=not probabilities
-        ),
-        metrics=["accuracy"],
-    )
-    return model.fit(
-        images, labels, batch_size=batch_size, epochs=epochs, verbose=verbose
-    )
+_DESCRIPTION = """\
+Quantisation-aware fine-tuning of a trained model: a training run of its own,
+with the options of `ratn train`, which the same command resumes. It leaves
+float32, post-training int8 and tuned int8 files in the run folder, and a table
+of them. A model in its run folder is tuned on what it was trained on; --data
+names other images: a folder, an .npz file, a TFDS name or `digits`."""
 
 
 def compare(files, images, labels, num_runs=20):
@@ -100,13 +72,16 @@ def main(arguments=None):
     Returns:
         Integer exit status: 0 when the files were written.
     """
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        rows = _quantize(options)
-    except ValueError as error:
+        check_backend()
+        with deep_recursion():
+            rows = _quantize(*_parse(arguments))
+    except (ValueError, training_runs.training("errors").RunError) as error:
         print(f"ratn quantize: {error}")
         return 1
-    print(table(rows))
+    if rows is not None:
+        print(table(rows))
     return 0
 
 
@@ -121,143 +96,236 @@ def table(rows):
     return "\n".join(lines)
 
 
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog="ratn quantize",
-        description="Quantisation-aware fine-tuning of a trained model, and "
-        "its float, post-training int8 and tuned int8 files.",
+def _parse(arguments):
+    """The model, and the command line after it: that of `ratn train`."""
+    try:
+        import tyro
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"Fine-tuning needs `pip install keras_ratn[train]`: {error}"
+        ) from error
+    path, rest = (arguments or ["--help"])[0], arguments[1:]
+    if path in ("-h", "--help"):
+        path, rest, model = "MODEL", ["--help"], None
+    else:
+        model = load_model(path)
+    rest = _with_place(rest)
+    config = training_runs.training("config")
+
+    @dataclasses.dataclass(frozen=True)
+    class Arguments:
+        experiment: Annotated[config.Experiment, tyro.conf.arg(name="")]
+        engine: Annotated[
+            Literal[ENGINES],
+            tyro.conf.arg(
+                help="keras, or tfmot: tensorflow-model-optimization in a "
+                "process of its own, without augmentation and resuming."
+            ),
+        ] = "keras"
+        run_dir: Annotated[
+            str | None,
+            tyro.conf.arg(
+                help="Folder of the run and its files; the same command "
+                "resumes it. Defaults to MODEL_ENGINE_int8."
+            ),
+        ] = None
+        dry_run: Annotated[
+            bool, tyro.conf.arg(help="Print the plan; tune nothing.")
+        ] = False
+
+    parsed = tyro.cli(
+        Arguments,
+        prog=f"ratn quantize {path}",
+        description=_DESCRIPTION,
+        default=Arguments(_fine_tuning(path, model, rest, config)),
+        args=rest,
+        config=(tyro.conf.FlagCreatePairsOff,),
     )
-    parser.add_argument("model", help="a .keras file")
-    parser.add_argument(
-        "--data",
-        required=True,
-        help="training images: folder with a sub-folder for each class, or "
-        ".npz file with `images` and `labels`",
-    )
-    parser.add_argument(
-        "--validation",
-        help="images to measure accuracy on (default: a fifth of --data, "
-        "which is then not trained on)",
-    )
-    parser.add_argument(
-        "--engine",
-        default="keras",
-        choices=ENGINES,
-        help="keras, or tfmot: tensorflow-model-optimization in a process of "
-        "its own (default: keras)",
-    )
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, default=1e-4)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--output", help="folder to write to (default: the model's)"
-    )
-    return parser
+    stem = pathlib.Path(path).with_suffix("")
+    folder = parsed.run_dir or f"{stem}_{parsed.engine}_int8"
+    return model, dataclasses.replace(parsed, run_dir=folder)
 
 
-def _quantize(options):
+def _with_place(arguments):
+    """Spells `--data PLACE` out, in the options of `ratn train`."""
+    found, rest = [], iter(arguments)
+    for argument in rest:
+        name, _, place = argument.partition("=")
+        if name != "--data":
+            found.append(argument)
+            continue
+        place = place or next(rest, "")
+        source = "tfds"
+        if pathlib.Path(place).expanduser().is_dir():
+            source = "folder"
+        elif place.endswith(".npz"):
+            source = "npz"
+        elif place == "digits":
+            source = "digits"
+        found += ["--data.source", source, "--data.location", place]
+    return found
+
+
+def _fine_tuning(path, model, arguments, config):
+    """The experiment that tunes a model: its own, with a few small steps."""
+    base = None if model is None else training_runs.experiment_of(path)
+    if base is None:
+        base = config.Experiment(
+            model=pathlib.Path(path).stem,
+            batch_size=32,
+            data=_stated_data(path, model, arguments, config),
+            augmentation=config.AugmentationConfig(flip=False, shift=0.0),
+        )
+    return dataclasses.replace(
+        base,
+        init=str(path),
+        freeze_until=None,
+        epochs=2,
+        optimizer=config.OptimizerConfig(
+            "adamw",
+            # Batch normalization is folded: more tends to do harm.
+            learning_rate=1e-4,
+            learning_rate_batch=base.batch_size * base.runtime.accumulation,
+            schedule="cosine",
+            weight_decay=0.0,
+        ),
+        runtime=dataclasses.replace(
+            base.runtime, precision="float32", remat=False
+        ),
+    )
+
+
+def _stated_data(path, model, arguments, config):
+    """The images that the command line names for a model without a run."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--data.source", dest="source", default="tfds")
+    parser.add_argument("--data.location", dest="location", default="")
+    stated, _ = parser.parse_known_args(arguments)
+    if model is None:  # for the help
+        return config.DataConfig(source="digits")
+    if not stated.location and stated.source != "digits":
+        raise ValueError(
+            "Fine-tuning needs images and their classes, and "
+            f"{path!r} is in no run folder of `ratn train`. Pass --data "
+            "FOLDER, with a sub-folder for each class."
+        )
+    size = model.inputs[0].shape[1]
+    return config.DataConfig(stated.source, stated.location, image_size=size)
+
+
+def _quantize(model, parsed):
+    """Tunes, exports and compares; `None` for a dry run."""
     start = time.monotonic()
 
     def say(text):
         print(f"[{time.monotonic() - start:6.1f} s] {text}", flush=True)
 
-    if options.epochs < 1:
+    config = parsed.experiment
+    if config.optimizer.ema:
         raise ValueError(
-            f"`--epochs` must be 1 or more. Received: {options.epochs}"
+            "`optimizer.ema` averages weights, which the ranges of the "
+            f"tensors would not fit. Received: {config.optimizer.ema}"
         )
-    keras.utils.set_random_seed(options.seed)
-    model = load_model(options.model)
-    training, validation = _data(options, model)
-    source = pathlib.Path(options.model)
-    folder = pathlib.Path(options.output or source.parent)
-    calibration = [training[0][:NUM_CALIBRATION_IMAGES]]
+    say("reading images")
+    source = training_runs.open_source(config.data, config.seed)
+    _check_classes(model, source)
+    test = source.test or source.validation or source.train
+    calibration, _ = training_runs.drawn(source.train, NUM_CALIBRATION_IMAGES)
+    folder = pathlib.Path(parsed.run_dir)
+    tune = _tune_by_tfmot if parsed.engine == "tfmot" else _tune
+    tuned = tune(model, parsed, source, [calibration], say)
+    if parsed.dry_run:
+        return None
     files = {
-        name: folder / f"{source.stem}_{suffix}.tflite"
-        for name, suffix in (
-            ("float32", "float32"),
-            ("post-training int8", "int8"),
-            (f"tuned int8 ({options.engine})", f"{options.engine}_int8"),
-        )
+        "float32": folder / "float32.tflite",
+        "post-training int8": folder / "int8.tflite",
+        f"tuned int8 ({parsed.engine})": folder / "tuned_int8.tflite",
     }
     float_file, int8_file, tuned_file = files.values()
-    common = {"source": str(source)}
-    say("writing the float32 and the post-training int8 file")
+    common = {"source": config.init}
+    say("writing the float32 file")
     to_tflite(model, float_file, **common)
-    to_tflite(model, int8_file, "int8", calibration, **common)
-    if options.engine == "tfmot":
-        from .tfmot_engine import fine_tune_with_tfmot
-
-        say("tuning the tf_keras twin with tensorflow-model-optimization")
-        tuned = fine_tune_with_tfmot(
-            model,
-            *training,
-            epochs=options.epochs,
-            learning_rate=options.learning_rate,
-            batch_size=options.batch_size,
-            seed=options.seed,
-        )
-    else:
-        say("calibrating")
-        tuned = quantization_aware(model, calibration)
-        say("tuning")
-        fine_tune(
-            tuned,
-            *training,
-            options.epochs,
-            options.learning_rate,
-            options.batch_size,
-            verbose=2,
-        )
-    say("writing the tuned model and its int8 file")
-    saved = folder / f"{source.stem}_{options.engine}_tuned.keras"
-    with publishing(saved) as scratch:
-        tuned.save(scratch / saved.name)
-    to_tflite(tuned, tuned_file, "int8", calibration, **common)
-    say(f"measuring on {len(validation[0])} images")
-    rows = compare(files, *validation)
-    report = folder / f"{source.stem}_{options.engine}_quantization.json"
+    say("writing the post-training int8 file")
+    to_tflite(model, int8_file, "int8", [calibration], **common)
+    say("writing the tuned int8 file")
+    to_tflite(tuned, tuned_file, "int8", [calibration], **common)
+    images, labels = training_runs.drawn(test, NUM_TEST_IMAGES)
+    say(f"measuring on {len(images)} images")
+    rows = compare(files, images, labels)
+    report = folder / "quantization.json"
     with publishing(report) as scratch:
         (scratch / report.name).write_text(json.dumps(rows, indent=2) + "\n")
     say(f"wrote to {folder}")
     return rows
 
 
-def _data(options, model):
-    """Training and validation images with their classes."""
-    shape = tuple(model.inputs[0].shape[1:])
-    images, labels = _labelled(options.data, shape, model, options.seed)
-    if options.validation is not None:
-        return (images, labels), _labelled(
-            options.validation, shape, model, options.seed
-        )
-    held_out = len(images) // 5
-    if held_out == 0:
+def _check_classes(model, source):
+    classes, known = model.outputs[0].shape[-1], len(source.class_names)
+    if known != classes:
         raise ValueError(
-            "There must be 5 images or more to hold some out. Received: "
-            f"{len(images)} images"
+            f"The model knows {classes} classes. Received: images of {known}: "
+            f"{', '.join(source.class_names[:10])}"
         )
-    return (
-        (images[held_out:], labels[held_out:]),
-        (images[:held_out], labels[:held_out]),
+
+
+def _tune(model, parsed, source, calibration, say):
+    """Runs the training package on the quantisation-aware model."""
+    train = training_runs.training("train")
+    say("calibrating")
+    aware = quantization_aware(model, calibration)
+
+    def build(*_):
+        # Made anew, because this is called where several devices share it.
+        copy = keras.models.clone_model(aware)
+        copy.set_weights(aware.get_weights())
+        return copy
+
+    say("tuning")
+    train.run(
+        parsed.experiment,
+        parsed.run_dir,
+        parsed.dry_run,
+        source=source,
+        build=build,
+    )
+    if parsed.dry_run:
+        return None
+    return keras.saving.load_model(
+        pathlib.Path(parsed.run_dir) / "last.keras", compile=False
     )
 
 
-def _labelled(path, shape, model, seed):
-    images, labels, _ = load_images(path, shape, seed=seed)
-    if labels is None:
+def _tune_by_tfmot(model, parsed, source, calibration, say):
+    """Hands all training images to a process of its own."""
+    from .tfmot_engine import fine_tune_with_tfmot
+
+    config = parsed.experiment
+    if not hasattr(source.train, "read"):
         raise ValueError(
-            "Fine-tuning needs the classes of the images: a folder with a "
-            "sub-folder for each, or `labels` in the .npz file. "
-            f"Received: {str(path)!r}, which has none."
+            "The engine 'tfmot' takes data sets that fit into memory. "
+            f"Received: {config.data.location}. Use --engine keras."
         )
-    classes = model.outputs[0].shape[-1]
-    if np.max(labels) >= classes:
-        raise ValueError(
-            f"The model knows {classes} classes. Received: {str(path)!r} "
-            f"with {np.max(labels) + 1}"
-        )
-    return images, labels
+    if parsed.dry_run:
+        print(f"tfmot: {config.epochs} epochs of {len(source.train)} images")
+        return None
+    folder = training_runs.training("runtime").open_run(parsed.run_dir, config)
+    say("tuning the tf_keras twin with tensorflow-model-optimization")
+    images, labels = training_runs.drawn(source.train, len(source.train))
+    tuned, log = fine_tune_with_tfmot(
+        model,
+        images,
+        labels,
+        epochs=config.epochs,
+        learning_rate=training_runs.training("optimization").learning_rate(
+            config
+        ),
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    with publishing(folder / "last.keras") as scratch:
+        tuned.save(scratch / "last.keras")
+        (scratch / "log.csv").write_text(log)
+    return tuned
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ def to_saved_model(
     * `serving_default`: `images` (float32, as the model takes them) to
       `scores` (and `mask`)
     * `serve_bytes`: `encoded_images` (strings, JPEG or PNG files) to `scores`
-      and `labels`, two tables of one shape, a row for each image. Images of
-      another size are resized bilinearly.
+      and `labels`, two tables of one shape, a row for each image. Of images of
+      another size the centre, as wide for its height as the model's images,
+      is resized bilinearly.
 
     Nothing but TensorFlow is needed to load it. Beside it, not in it, stand
     the two files of facts.
@@ -86,6 +87,14 @@ def _write(model, folder, labels):
     def decode(encoded):
         image = tf.io.decode_image(
             encoded, channels=channels, expand_animations=False
+        )
+        actual = tf.cast(tf.shape(image)[:2], tf.float64)
+        scale = tf.reduce_min(actual / (height, width))
+        wanted = tf.round(scale * (height, width))
+        corner = tf.cast((actual - wanted) / 2, tf.int32)
+        wanted = tf.cast(wanted, tf.int32)
+        image = tf.image.crop_to_bounding_box(
+            image, corner[0], corner[1], wanted[0], wanted[1]
         )
         # Leaves images of the right size as they are.
         return tf.image.resize(image, (height, width))

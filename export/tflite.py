@@ -14,10 +14,13 @@ from . import metadata
 from .deploy_graph import deploy_graph
 from .opened_graph import deep_recursion
 from .published import publishing
+from .quantization_aware import is_quantization_aware
+from .quantization_aware import rounded
+from .quantization_aware import unroundable
+from .representative import representative_images
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 TYPES = ("uint8", "int8", "float32")
-MIN_REPRESENTATIVE_IMAGES = 16
 
 
 def to_tflite(
@@ -38,6 +41,10 @@ def to_tflite(
     The file has one signature, `serving_default`, from `images` to
     `scores` (and `mask`). A network with its preprocessing takes pixels
     0-255. The batch size is fixed, which delegates want.
+
+    An int8 file computes nothing in floats, unless the model holds layers of
+    which LiteRT has no 8-bit kernel, as some of the attention family do:
+    `float_operations` in `model.json` lists what is left in floats.
 
     Args:
         model: A network of this package, a functional model of the layers
@@ -95,23 +102,31 @@ def to_tflite(
         )
         images = None
         if quantize == "int8":
+            pixels = metadata.takes_pixels(model)
             images = representative_images(
-                representative_data, deployed, metadata.takes_pixels(model)
+                representative_data, deployed, pixels
             )
+            if not unroundable(deployed):
+                # Its ranges are ours to choose: the converter's own leave
+                # XNNPACK unable to run files with dead tensors.
+                deployed, images = rounded(deployed, images, pixels), None
     with publishing(path) as scratch:
-        content = _convert(
-            deployed, quantize, images, input_type, output_type, batch_size
-        )
         file = scratch / path.name
-        file.write_bytes(content)
+        file.write_bytes(
+            _convert(
+                deployed, quantize, images, input_type, output_type, batch_size
+            )
+        )
+        facts = {}
         if quantize == "int8":
-            _check_integer(file)
+            facts["float_operations"] = _float_operations(file, images)
         entry = metadata.record(
             model,
             labels,
             source,
             format="tflite",
             quantization=quantize or "none",
+            **facts,
             **_ends(file),
         )
         metadata.embed(file, entry)
@@ -119,73 +134,18 @@ def to_tflite(
     return path
 
 
-def is_quantization_aware(model):
-    """Whether the model comes from `quantization_aware`."""
-    return any(
-        type(layer).__name__ == "FakeQuantization" for layer in model.layers
-    )
-
-
-def representative_images(data, model, pixels=True):
-    """Checks representative data and returns it as one array.
-
-    Args:
-        data: Iterable of batches of images, or one array of images.
-        model: Keras model that is to take them.
-        pixels: Boolean. Whether they are to be pixels 0-255. Defaults to
-            `True`.
-
-    Returns:
-        float32 NumPy array of images. Of pixels, the first image holds a 0
-        and a 255 in its corner, so that 8 bits stand for exactly 0 to 255.
-    """
-    shape = tuple(model.inputs[0].shape[1:])
-    if data is None:
-        raise ValueError(
-            "Int8 needs `representative_data`: images from which to learn "
-            "the range of each tensor. Received: None. Pass some batches of "
-            "training images, or `--data FOLDER` on the command line."
-        )
-    batches = []
-    for batch in data:
-        if isinstance(batch, (tuple, list)):
-            batch = batch[0]  # images of (images, labels)
-        batch = np.asarray(batch, "float32")
-        batch = batch[None] if batch.ndim == 3 else batch
-        if batch.shape[1:] != shape:
-            raise ValueError(
-                "Representative images must have the size that the model "
-                f"takes, {shape}. Received: images of {batch.shape[1:]}. "
-                "Resize them first."
-            )
-        batches.append(batch)
-    number = sum(map(len, batches))
-    if number < MIN_REPRESENTATIVE_IMAGES:
-        raise ValueError(
-            f"`representative_data` must hold {MIN_REPRESENTATIVE_IMAGES} "
-            "images or more, better some hundreds. "
-            f"Received: {number} images"
-        )
-    images = np.concatenate(batches)
-    if pixels:
-        low, high = images.min(), images.max()
-        if low < 0 or high > 255 or high <= 1:
-            raise ValueError(
-                "Representative images must be pixels from 0 to 255; the "
-                "model scales them itself. Received: values from "
-                f"{low:.3g} to {high:.3g}"
-            )
-        images[0, 0, 0], images[0, 0, 1] = 0, 255
-    return images
-
-
-def _check_options(path, quantize, input_type, output_type, batch_size):
+def check_backend():
+    """Refuses backends that cannot write LiteRT files."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             "LiteRT files are written with TensorFlow. Received: the backend "
             f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow; "
             "saved models load on any backend."
         )
+
+
+def _check_options(path, quantize, input_type, output_type, batch_size):
+    check_backend()
     for argument, value, allowed in (
         ("quantize", quantize, QUANTIZATIONS),
         ("input_type", input_type, TYPES),
@@ -214,34 +174,47 @@ def _convert(model, quantize, images, input_type, output_type, batch_size):
 
     with tempfile.TemporaryDirectory() as folder, deep_recursion(), _quiet():
         write_saved_model(model, folder, batch_size)
-        converter = tf.lite.TFLiteConverter.from_saved_model(
-            folder, signature_keys=["serving_default"]
-        )
-        if quantize is not None:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if quantize == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if images is not None:
-            converter.target_spec.supported_ops = [
-                tf.lite.OpsSet.TFLITE_BUILTINS_INT8
-            ]
-        if quantize == "int8":
-            converter.inference_input_type = getattr(tf, input_type)
-            converter.inference_output_type = getattr(tf, output_type)
-        if images is not None:
-            last = len(images) - batch_size + 1
-            starts = range(0, max(last, 1), batch_size)
-            # An array is repeated where it is smaller than one batch.
-            batches = [
-                np.resize(
-                    images[i : i + batch_size], (batch_size, *images.shape[1:])
-                )
-                for i in starts
-            ]
-            converter.representative_dataset = lambda: (
-                {"images": batch} for batch in batches
+
+        def converted(integers_only):
+            converter = tf.lite.TFLiteConverter.from_saved_model(
+                folder, signature_keys=["serving_default"]
             )
-        return converter.convert()
+            if quantize is not None:
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if quantize == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            if quantize == "int8":
+                converter.inference_input_type = getattr(tf, input_type)
+                converter.inference_output_type = getattr(tf, output_type)
+            if images is not None:
+                _calibrate(converter, images, batch_size, integers_only)
+            return converter.convert()
+
+        if images is None:
+            return converted(integers_only=True)
+        try:
+            return converted(integers_only=True)
+        except (RuntimeError, ValueError):  # some step has no integer kernel
+            return converted(integers_only=False)
+
+
+def _calibrate(converter, images, batch_size, integers_only):
+    """Lets the converter learn all ranges by itself."""
+    import tensorflow as tf
+
+    sets = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if not integers_only:
+        sets.append(tf.lite.OpsSet.TFLITE_BUILTINS)
+    converter.target_spec.supported_ops = sets
+    last = len(images) - batch_size + 1
+    # An array is repeated where it is smaller than one batch.
+    batches = [
+        np.resize(images[i : i + batch_size], (batch_size, *images.shape[1:]))
+        for i in range(0, max(last, 1), batch_size)
+    ]
+    converter.representative_dataset = lambda: (
+        {"images": batch} for batch in batches
+    )
 
 
 def write_saved_model(model, folder, batch_size):
@@ -282,14 +255,19 @@ def _quiet():
             logger.setLevel(level)
 
 
-def _check_integer(file):
-    left = flatbuffer.not_integer(file)
-    if left:
+def _float_operations(file, images):
+    """What an int8 file computes in floats, for want of integer kernels.
+
+    Nothing, in a model whose every step can be rounded.
+    """
+    left = dict(flatbuffer.not_integer(file))
+    if left and images is None:
         found = ", ".join(f"{n} {name}" for name, n in sorted(left.items()))
         raise ValueError(
             "The file is not all-integer; the converter left inside: "
             f"{found}. Nothing was written."
         )
+    return left
 
 
 def _ends(file):

@@ -82,7 +82,8 @@ def fine_tune_with_tfmot(
         seed: Integer. Defaults to `0`.
 
     Returns:
-        The deploy graph, a functional `keras.Model`, with tuned weights.
+        Pair of the deploy graph, a functional `keras.Model` with tuned
+        weights, and the epochs' log as CSV text.
     """
     deployed = deploy_graph(model)
     layers = _described(deployed)
@@ -109,13 +110,14 @@ def fine_tune_with_tfmot(
         np.savez(folder / "weights.npz", **weights)
         np.savez(folder / "data.npz", images=images, labels=labels)
         _run(folder)
+        log = (folder / "log.csv").read_text()
         with np.load(folder / "tuned.npz") as tuned:
             for entry in layers:
                 if entry["weights"]:
                     deployed.get_layer(entry["name"]).set_weights(
                         [tuned[key] for key in entry["weights"]]
                     )
-    return deployed
+    return deployed, log
 
 
 def _described(model):

@@ -69,20 +69,65 @@ _CONFIGS = {
 }
 
 
-def build_twin(job):
-    """The tf_keras model that `job["layers"]` describes, annotated."""
+NUM_CALIBRATION_IMAGES = 200
+
+
+def build_twin(job, annotated):
+    """The tf_keras model that `job["layers"]` describes."""
     tensors = {"images": tf_keras.Input(job["input_shape"], name="images")}
     for entry in job["layers"]:
         cls = getattr(tf_keras.layers, entry["class"])
         layer = cls(**entry["config"], name=entry["name"])
-        if entry["class"] in _CONFIGS:
-            layer = _quantization.quantize_annotate_layer(
-                layer, _CONFIGS[entry["class"]]()
-            )
+        if annotated and entry["class"] in _CONFIGS:
+            config = _CONFIGS[entry["class"]]
+            if entry["config"].get("activation") == "softmax":
+                # LiteRT has a range of its own for it, and rounding would
+                # hide small probabilities from the loss.
+                config = Nothing
+            layer = _quantization.quantize_annotate_layer(layer, config())
         inputs = [tensors[name] for name in entry["inputs"]]
         x = layer(inputs if len(inputs) > 1 else inputs[0])
         tensors[entry["name"]] = x
     return tf_keras.Model(tensors["images"], x)
+
+
+def set_weights(model, job, weights):
+    """Gives each layer what `weights.npz` holds for it."""
+    names = {layer.name for layer in model.layers}
+    for entry in job["layers"]:
+        if entry["weights"]:
+            name = entry["name"]
+            if name not in names:
+                name = f"quantize_annotate_{name}"
+            model.get_layer(name).set_weights(
+                [weights[key] for key in entry["weights"]]
+            )
+
+
+def start_ranges(model, plain, images):
+    """Sets the ranges to what the float twin shows on some images.
+
+    tfmot starts every range at -6..6 and moves it by a thousandth a step: a
+    fine-tuning of a few hundred steps would be over before the ranges fit.
+    """
+    layers = plain.layers[1:]
+    observer = tf_keras.Model(plain.input, [layer.output for layer in layers])
+    seen = observer.predict(images[:NUM_CALIBRATION_IMAGES], verbose=0)
+    ranges = {
+        f"quant_{layer.name}": (min(x.min(), 0.0), max(x.max(), 0.0))
+        for layer, x in zip(layers, seen)
+    }
+    for wrapper in model.layers:
+        low, high = ranges.get(wrapper.name, (0.0, float(images.max())))
+        for variable in wrapper.weights:
+            if variable.name.endswith(("output_min:0", "activation_min:0")):
+                variable.assign(low)
+            elif variable.name.endswith(("output_max:0", "activation_max:0")):
+                variable.assign(max(high, low + 1e-3))
+            elif variable.name.endswith("quantize_layer_min:0"):
+                variable.assign(0.0)
+            elif variable.name.endswith("quantize_layer_max:0"):
+                variable.assign(high)
 
 
 def main(folder):
@@ -92,17 +137,15 @@ def main(folder):
     weights = np.load(folder / "weights.npz")
     data = np.load(folder / "data.npz")
     tf_keras.utils.set_random_seed(job["seed"])
-    twin = build_twin(job)
-    for entry in job["layers"]:
-        if entry["weights"]:
-            layer = twin.get_layer(_twin_name(twin, entry["name"]))
-            values = [weights[key] for key in entry["weights"]]
-            layer.set_weights(values)
+    plain, twin = build_twin(job, False), build_twin(job, True)
+    set_weights(plain, job, weights)
+    set_weights(twin, job, weights)
     scope = {"OutputOnly": OutputOnly, "Nothing": Nothing}
     with _quantization.quantize_scope(scope):
         model = _quantization.quantize_apply(
             _quantization.quantize_annotate_model(twin)
         )
+    start_ranges(model, plain, data["images"])
     steps = max(1, job["epochs"] * -(-len(data["images"]) // job["batch_size"]))
     schedule = tf_keras.optimizers.schedules.CosineDecay(
         job["learning_rate"], steps
@@ -119,14 +162,10 @@ def main(folder):
         data["labels"],
         batch_size=job["batch_size"],
         epochs=job["epochs"],
+        callbacks=[tf_keras.callbacks.CSVLogger(str(folder / "log.csv"))],
         verbose=2,
     )
     np.savez(folder / "tuned.npz", **_tuned_weights(model, job))
-
-
-def _twin_name(model, name):
-    names = {layer.name for layer in model.layers}
-    return name if name in names else f"quantize_annotate_{name}"
 
 
 def _tuned_weights(model, job):

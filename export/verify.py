@@ -81,7 +81,7 @@ def verify(
 
     Args:
         model: Keras model.
-        path: Path of a `.tflite` file or of a SavedModel folder.
+        path: Path of a `.tflite` or `.onnx` file or of a SavedModel folder.
         images: Array of images as the model takes them.
         labels: Optional integer array with the classes of the images.
         max_difference: Float. Largest difference of a score that passes.
@@ -154,10 +154,34 @@ def _scores(path, model, images):
             for i in range(0, len(images), 32)
         ]
         return np.concatenate(batches)
+    if path.suffix == ".onnx":
+        return _onnx_scores(path, images)
     file = LiteRTModel(path)
     _check_shapes(path, file.input_shape[1:], images)
     outputs = file.predict(images)
     return outputs.get("scores", next(iter(outputs.values())))
+
+
+def _onnx_scores(path, images):
+    if not path.is_file():
+        raise ValueError(
+            f"There must be an .onnx file. Received: {str(path)!r}, which "
+            "does not exist."
+        )
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"Checking ONNX files needs `pip install keras_ratn[onnx]`: {error}"
+        ) from error
+    session = onnxruntime.InferenceSession(str(path))
+    (taken,) = session.get_inputs()
+    _check_shapes(path, taken.shape[1:], images)
+    batches = [
+        session.run(None, {taken.name: images[i : i + 32].astype("float32")})
+        for i in range(0, len(images), 32)
+    ]
+    return np.concatenate([batch[0] for batch in batches])
 
 
 def _check_shapes(path, shape, images):
@@ -195,7 +219,9 @@ def main(arguments=None):
         description="Compares a saved model with a file exported from it.",
     )
     parser.add_argument("model", help="a .keras file")
-    parser.add_argument("file", help="a .tflite file or a SavedModel folder")
+    parser.add_argument(
+        "file", help="a .tflite or .onnx file or a SavedModel folder"
+    )
     parser.add_argument(
         "--data", required=True, help="folder of images or .npz file"
     )

@@ -16,7 +16,7 @@ COMMANDS = {
     "reproduce": ("training.reproduce", "run the cells of a paper's table"),
     "export": (
         "export.convert",
-        "write a model for phones (LiteRT) or servers (SavedModel)",
+        "write a model for phones (LiteRT) or servers (SavedModel, ONNX)",
     ),
     "quantize": (
         "export.quantize",

@@ -57,3 +57,13 @@ def predict(model, images):
     return keras.tree.map_structure(
         np.asarray, model.predict(images, verbose=0)
     )
+
+
+def tune(model, images, labels, epochs=1):
+    """Fits a quantisation-aware model by small steps."""
+    steps = epochs * -(-len(images) // 32)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-4, steps)
+    model.compile(
+        keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy"
+    )
+    model.fit(images, labels, batch_size=32, epochs=epochs, verbose=0)

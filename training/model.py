@@ -15,7 +15,7 @@ class TrainingModel(keras.Model):
     changes the labels too, and returns `{"scores": ..., "targets": ...}`.
 
     Args:
-        network: `keras.Model` from pixels 0-255 to probabilities.
+        network: `keras.Model` from pixels 0-255 to probabilities or logits.
         augmentation: `AugmentationConfig`.
         seed: Integer. Of the augmentation.
     """
@@ -61,7 +61,8 @@ def compile_model(model, optimizer, config):
     model.compile(
         optimizer,
         loss=keras.losses.CategoricalCrossentropy(
-            label_smoothing=config.label_smoothing
+            from_logits=not gives_probabilities(model.network),
+            label_smoothing=config.label_smoothing,
         ),
         weighted_metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="accuracy")
@@ -70,6 +71,14 @@ def compile_model(model, optimizer, config):
         steps_per_execution=runtime.steps_per_execution,
     )
     optimizer.build(model.trainable_variables)
+
+
+def gives_probabilities(network):
+    """Whether the network ends in a softmax, be it rounded after that."""
+    return any(
+        getattr(layer, "activation", None) is keras.activations.softmax
+        for layer in network.layers[-2:]
+    )
 
 
 def _jit_compile(runtime):

@@ -74,8 +74,8 @@ def main(arguments=None):
             parsed.run_dir,
             parsed.dry_run,
             started,
-            parsed.time_limit,
-            parsed.profile,
+            time_limit=parsed.time_limit,
+            profile=parsed.profile,
         )
     except (RunError, ValueError) as error:
         print(f"ratn train: {error}", file=sys.stderr)
@@ -116,6 +116,8 @@ def run(
     run_dir,
     dry_run=False,
     started=None,
+    source=None,
+    build=build_network,
     time_limit=None,
     profile=False,
 ):
@@ -129,6 +131,9 @@ def run(
         run_dir: Folder of the run.
         dry_run: Boolean. Whether to print the plan only. Defaults to `False`.
         started: `time.monotonic()` when the command began. Defaults to now.
+        source: `Source`. Defaults to the one that the config names.
+        build: Function from the experiment, the names of the classes and the
+            number of channels to the network. Defaults to `build_network`.
         time_limit: Float. Minutes from `started` after which no further epoch
             begins. Defaults to `None`, no limit.
         profile: Boolean. Whether to measure where the time of a step goes
@@ -143,12 +148,12 @@ def run(
     started = started or time.monotonic()
     prepare_keras(config)
     devices = Devices(config.runtime.devices, config.batch_size)
-    source = load_source(config.data, config.seed)
+    source = source or load_source(config.data, config.seed)
     if config.runtime.resident:
         check_resident(source.train)
     steps = num_steps(source.train, config.batch_size)
     with devices.scope():
-        network = build_network(config, source.class_names, source.channels)
+        network = build(config, source.class_names, source.channels)
         model = TrainingModel(network, config.augmentation, config.seed)
         factors = learning_rate_factors(config, network)
         compile_model(model, build_optimizer(config, steps, factors), config)

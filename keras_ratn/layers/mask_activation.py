@@ -58,12 +58,13 @@ class MaskActivation(keras.Layer):
         if self.mode == "mixed":
             return ops.sigmoid(inputs)
         x = ops.cast(inputs, "float32")
-        # Products, because LiteRT cannot square 8-bit integers.
         if self.mode == "channel":
+            # In these operations LiteRT's converter sees L2_NORMALIZATION.
             axis = _common.channel_axis(self.data_format)
-            squared_norm = ops.sum(ops.multiply(x, x), axis=axis, keepdims=True)
+            squared_norm = ops.sum(ops.square(x), axis=axis, keepdims=True)
             x = x * ops.rsqrt(ops.maximum(squared_norm, self.EPSILON**2))
         else:
+            # A product, because LiteRT cannot square 8-bit integers.
             axes = _common.spatial_axes(self.data_format)
             x = x - ops.mean(x, axis=axes, keepdims=True)
             variance = ops.mean(ops.multiply(x, x), axis=axes, keepdims=True)

@@ -31,11 +31,18 @@ class FakeQuantization(keras.layers.Layer):
             `False`.
         momentum: Float. How much of the range each training batch leaves.
             Defaults to `0.99`.
+        narrowest: Float. The least width of the range, which it keeps where
+            training shows nothing but zeros. Defaults to `1e-6`.
+        rounds_in_training: Boolean. Whether training rounds too. After a
+            softmax that would hide small probabilities from the loss.
+            Defaults to `True`.
         **kwargs: Base layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
         inputs: Tensor of any shape.
         training: Boolean. Whether the range follows the batch's.
+        return_step: Boolean. Whether to return the distance between two
+            values too, a scalar. Defaults to `False`.
 
     Input shape:
         Any.
@@ -51,7 +58,14 @@ class FakeQuantization(keras.layers.Layer):
     """
 
     def __init__(
-        self, minimum=-6.0, maximum=6.0, fixed=False, momentum=0.99, **kwargs
+        self,
+        minimum=-6.0,
+        maximum=6.0,
+        fixed=False,
+        momentum=0.99,
+        narrowest=_SMALLEST_RANGE,
+        rounds_in_training=True,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if not minimum <= 0 <= maximum or minimum == maximum:
@@ -63,6 +77,8 @@ class FakeQuantization(keras.layers.Layer):
         self.maximum = float(maximum)
         self.fixed = bool(fixed)
         self.momentum = float(momentum)
+        self.narrowest = max(float(narrowest), _SMALLEST_RANGE)
+        self.rounds_in_training = bool(rounds_in_training)
 
     def build(self, input_shape):
         self.lower = self._end("lower", self.minimum)
@@ -75,24 +91,33 @@ class FakeQuantization(keras.layers.Layer):
             initializer=keras.initializers.Constant(value),
             trainable=False,
             dtype="float32",
+            aggregation="mean",  # of what several devices see
         )
 
-    def call(self, inputs, training=False):
+    def call(self, inputs, training=False, return_step=False):
         if training and not self.fixed:
             self._follow(self.lower, ops.minimum(ops.min(inputs), 0))
             self._follow(self.upper, ops.maximum(ops.max(inputs), 0))
-        return fake_quant_with_min_max_vars(
-            inputs,
-            ops.convert_to_tensor(self.lower),
-            ops.convert_to_tensor(self.upper),
-        )
+        lower = ops.convert_to_tensor(self.lower)
+        upper = ops.convert_to_tensor(self.upper)
+        if not self.fixed:
+            upper = ops.maximum(upper, ops.add(lower, self.narrowest))
+        outputs = inputs
+        if self.rounds_in_training or not training:
+            outputs = fake_quant_with_min_max_vars(inputs, lower, upper)
+        if return_step:
+            return outputs, ops.subtract(upper, lower) / 255
+        return outputs
 
     def _follow(self, variable, value):
         value = ops.cast(ops.stop_gradient(value), "float32")
         variable.assign(variable * self.momentum + value * (1 - self.momentum))
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
+    def compute_output_spec(self, inputs, training=False, return_step=False):
+        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if return_step:
+            return outputs, keras.KerasTensor((), dtype="float32")
+        return outputs
 
     def get_config(self):
         return {
@@ -101,30 +126,57 @@ class FakeQuantization(keras.layers.Layer):
             "maximum": self.maximum,
             "fixed": self.fixed,
             "momentum": self.momentum,
+            "narrowest": self.narrowest,
+            "rounds_in_training": self.rounds_in_training,
         }
 
 
 def _fake_quantized(kernel, per_channel=True):
-    """A kernel rounded to -127..127, by its last axis or as a whole."""
+    """A kernel rounded to -127..127, by its last axis or as a whole.
+
+    Returns:
+        Pair of the kernel and its step, `(channels,)` or a scalar.
+    """
     kernel = ops.convert_to_tensor(kernel)
     axes = tuple(range(len(kernel.shape) - 1)) if per_channel else None
     limit = ops.max(ops.abs(ops.stop_gradient(kernel)), axis=axes)
     limit = ops.maximum(limit, _SMALLEST_RANGE)
-    return fake_quant_with_min_max_vars(
+    rounded = fake_quant_with_min_max_vars(
         kernel,
         -limit,
         limit,
         narrow_range=True,
         axis=-1 if per_channel else None,
     )
+    return rounded, limit / 127
+
+
+def _rounded_bias(bias, input_step, kernel_step):
+    """A bias in LiteRT's steps: the product of the input's and the kernel's.
+
+    Gradients pass straight through. The step is known only where the input
+    has been rounded.
+    """
+    bias = ops.convert_to_tensor(bias)
+    if input_step is None:
+        return bias
+    step = ops.cast(input_step, bias.dtype) * kernel_step
+    rounded = ops.round(bias / step) * step
+    return bias + ops.stop_gradient(rounded - bias)
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
 class QuantizationAwareConv2D(keras.layers.Conv2D):
     """A convolution with a kernel of 8 bits, a scale for each output channel.
 
-    Arguments, shapes and weights are those of `keras.layers.Conv2D`. The
-    output is not rounded: `FakeQuantization` after the activation does that.
+    Arguments, shapes and weights are those of `keras.layers.Conv2D`, without
+    an activation. The output is not rounded: `FakeQuantization` after the
+    activation does that.
+
+    Call arguments:
+        inputs: 4D tensor.
+        input_step: Optional scalar tensor, the step of the input's rounding:
+            with it, the bias is rounded as LiteRT does. Defaults to `None`.
 
     Example:
 
@@ -133,8 +185,20 @@ class QuantizationAwareConv2D(keras.layers.Conv2D):
     (1, 6, 6, 4)
     """
 
-    def convolution_op(self, inputs, kernel):
-        return super().convolution_op(inputs, _fake_quantized(kernel))
+    def call(self, inputs, input_step=None):
+        kernel, step = _fake_quantized(self.kernel)
+        outputs = self.convolution_op(inputs, kernel)
+        if not self.use_bias:
+            return outputs
+        bias = _rounded_bias(self.bias, input_step, step)
+        return ops.add(outputs, _as_channels(bias, self.data_format))
+
+
+def _as_channels(bias, data_format):
+    """A bias in the shape that adds to maps of this layout."""
+    if _common.standard_data_format(data_format) == "channels_first":
+        return ops.reshape(bias, (-1, 1, 1))
+    return bias
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
@@ -144,6 +208,10 @@ class QuantizationAwareDepthwiseConv2D(keras.layers.DepthwiseConv2D):
     Arguments, shapes and weights are those of `keras.layers.DepthwiseConv2D`,
     without an activation.
 
+    Call arguments:
+        inputs: 4D tensor.
+        input_step: As for `QuantizationAwareConv2D`.
+
     Example:
 
     >>> layer = keras_ratn.layers.QuantizationAwareDepthwiseConv2D(1)
@@ -151,14 +219,14 @@ class QuantizationAwareDepthwiseConv2D(keras.layers.DepthwiseConv2D):
     (1, 8, 8, 3)
     """
 
-    def call(self, inputs):
+    def call(self, inputs, input_step=None):
         # (h, w, channels, multiplier): each output channel has a scale.
         shape = self.kernel.shape
         kernel = ops.reshape(self.kernel, (*shape[:2], shape[2] * shape[3]))
-        kernel = ops.reshape(_fake_quantized(kernel), shape)
+        kernel, step = _fake_quantized(kernel)
         outputs = ops.depthwise_conv(
             inputs,
-            kernel,
+            ops.reshape(kernel, shape),
             strides=self.strides,
             padding=self.padding,
             dilation_rate=self.dilation_rate,
@@ -166,10 +234,8 @@ class QuantizationAwareDepthwiseConv2D(keras.layers.DepthwiseConv2D):
         )
         if not self.use_bias:
             return outputs
-        bias = self.bias
-        if _common.standard_data_format(self.data_format) == "channels_first":
-            bias = ops.reshape(bias, (-1, 1, 1))
-        return ops.add(outputs, bias)
+        bias = _rounded_bias(self.bias, input_step, step)
+        return ops.add(outputs, _as_channels(bias, self.data_format))
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
@@ -179,6 +245,10 @@ class QuantizationAwareDense(ClassificationHead):
     Arguments, shapes and weights are those of `ClassificationHead`, without
     an activation. (LiteRT's converter fails on a scale for each unit.)
 
+    Call arguments:
+        inputs: Tensor of any rank from 2.
+        input_step: As for `QuantizationAwareConv2D`.
+
     Example:
 
     >>> layer = keras_ratn.layers.QuantizationAwareDense(4)
@@ -186,7 +256,9 @@ class QuantizationAwareDense(ClassificationHead):
     (1, 4)
     """
 
-    def call(self, inputs, training=None):
-        kernel = _fake_quantized(self.kernel, per_channel=False)
+    def call(self, inputs, input_step=None, training=None):
+        kernel, step = _fake_quantized(self.kernel, per_channel=False)
         outputs = ops.matmul(inputs, kernel)
-        return ops.add(outputs, self.bias) if self.use_bias else outputs
+        if not self.use_bias:
+            return outputs
+        return ops.add(outputs, _rounded_bias(self.bias, input_step, step))

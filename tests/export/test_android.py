@@ -16,6 +16,7 @@ from tiny_models import tiny_model
 import export
 from export.litert import LiteRTModel
 from export.metadata import LABELS
+from export.metadata import RESIZING
 from export.tflite import to_tflite
 
 APP = pathlib.Path(export.__file__).parent / "android" / "app"
@@ -93,6 +94,42 @@ def test_manifest_names_the_activity():
     assert f"class {name.lstrip('.')} : Activity()" in source.read_text()
 
 
+def centre(image, height, width):
+    """`centre` of Classifier.kt."""
+    actual_height, actual_width = image.shape[:2]
+    scale = min(actual_width / width, actual_height / height)
+    crop_width, crop_height = round(scale * width), round(scale * height)
+    left = (actual_width - crop_width) // 2
+    top = (actual_height - crop_height) // 2
+    return image[top : top + crop_height, left : left + crop_width]
+
+
+def test_app_crops_as_training_does():
+    """A wide photo, through the app's steps and through `ratn train`'s."""
+    from PIL import Image
+
+    from training.sources import _fit_image
+
+    photo = random_pixels(1, size=96, seed=3)[0, :64].astype("uint8")
+    theirs = _fit_image(Image.fromarray(photo), 32)
+    cut = Image.fromarray(centre(photo, 32, 32))
+    ours = np.asarray(cut.resize((32, 32), Image.Resampling.BILINEAR))
+    assert centre(photo, 32, 32).shape == (64, 64, 3)
+    assert np.abs(ours.astype(int) - theirs).mean() < 1
+
+
+def test_app_takes_images_from_gallery_and_camera():
+    source = (SOURCES / "MainActivity.kt").read_text()
+    assert "Intent.ACTION_GET_CONTENT" in source
+    assert "MediaStore.ACTION_IMAGE_CAPTURE" in source
+    # Declared, the permission would have to be granted before the intent.
+    manifest = (APP / "src" / "main" / "AndroidManifest.xml").read_text()
+    assert "permission.CAMERA" not in manifest
+    # Each image goes through the same crop before it is classified.
+    assert re.search(r"classifier\.centre\(image\)", source)
+    assert source.count("classifier.classify(") == 1
+
+
 def test_steps_of_the_app_in_python(exported):
     """From `model.json` and the file alone: resize, bytes in, top 3 out."""
     model, path = exported
@@ -101,8 +138,11 @@ def test_steps_of_the_app_in_python(exported):
     entry = json.loads((folder / "model.json").read_text())[path.name]
     labels = (folder / app["LABELS_FILE"]).read_text().splitlines()
     _, height, width, _ = entry["inputs"][app["INPUT_NAME"]]["shape"]
-    photo = np.rint(random_pixels(1, size=64, seed=5))[0]
-    resized = keras.ops.image.resize(photo, (height, width))
+    assert entry["resizing"] == RESIZING
+    photo = np.rint(random_pixels(1, size=80, seed=5))[0, :60]
+    resized = keras.ops.image.resize(
+        centre(photo, height, width), (height, width)
+    )
     resized = np.rint(keras.ops.convert_to_numpy(resized)).astype("uint8")
     interpreter = LiteRTModel(path)
     outputs = interpreter.run(**{app["INPUT_NAME"]: resized[None]})

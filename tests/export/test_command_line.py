@@ -13,6 +13,7 @@ from tiny_models import tiny_model
 from export import benchmark
 from export import flatbuffer
 from export import images as export_images
+from export.operation_times import operation_times
 from export.verify import verify
 from keras_ratn.__main__ import main
 
@@ -150,6 +151,16 @@ def test_benchmark_measures_and_draws(folder, tmp_path, capsys):
     assert entry["operations"]["LOGISTIC (int8)"] == 1
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert "int8 instructions" in capsys.readouterr().out
+
+
+def test_times_every_operation(folder):
+    file = folder / "model_int8.tflite"
+    times = operation_times(file)
+    numbers = {(r["name"], r["type"]): r["number"] for r in times}
+    assert sum(numbers.values()) == len(flatbuffer.operations(file))
+    assert numbers["LOGISTIC", "int8"] == 1
+    assert all(row["milliseconds"] > 0 for row in times)
+    assert times[0]["milliseconds"] >= times[-1]["milliseconds"]
 
 
 def test_benchmark_refuses_what_is_no_model(tmp_path, capsys):

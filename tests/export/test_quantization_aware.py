@@ -7,11 +7,11 @@ from tiny_models import predict
 from tiny_models import random_pixels
 from tiny_models import SMALLEST
 from tiny_models import tiny_model
+from tiny_models import tune
 
 from export import flatbuffer
 from export.litert import LiteRTModel
 from export.quantization_aware import quantization_aware
-from export.quantize import fine_tune
 from export.tflite import to_tflite
 from keras_ratn.layers import FakeQuantization
 
@@ -66,7 +66,7 @@ def test_learns_and_comes_back_from_disk(model, tmp_path):
     before = {
         v.path: keras.ops.convert_to_numpy(v) for v in aware.trainable_variables
     }
-    fine_tune(aware, images, np.arange(16) % 5, epochs=1, verbose=0)
+    tune(aware, images, np.arange(16) % 5)
     for variable in aware.trainable_variables:
         if variable.path.endswith("kernel"):
             assert np.any(
@@ -100,6 +100,8 @@ def test_file_computes_what_was_trained(aware, tmp_path):
     [
         {"unit": "resnext"},
         {"unit": "inception"},
+        {"mask_activation": "channel"},
+        {"mask_activation": "spatial"},
         {"mask_structure": "local_convolution"},
         {"interpolation": "bilinear_align_corners"},
         {"interpolation": "transpose"},
@@ -119,11 +121,11 @@ def test_every_option_becomes_an_integer_file(options, tmp_path):
 
 
 def test_refuses_what_it_cannot_train(model):
-    architecture = dataclasses.replace(SMALLEST, mask_activation="spatial")
-    with pytest.raises(ValueError, match="need the mask activation 'mixed'"):
-        quantization_aware(
-            tiny_model(architecture=architecture), [random_pixels(16)]
-        )
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.LayerNormalization(name="odd_one")(inputs)
+    outputs = keras.layers.GlobalAveragePooling2D()(x)
+    with pytest.raises(ValueError, match="'odd_one' of class LayerNorm"):
+        quantization_aware(keras.Model(inputs, outputs), [random_pixels(16)])
     with pytest.raises(ValueError, match="16 images or more"):
         quantization_aware(model, [random_pixels(2)])
 

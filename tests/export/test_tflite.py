@@ -97,6 +97,38 @@ def test_facts_stand_beside_and_inside(files):
         assert json.loads(archive.read("model.json"))["model"] == entry["model"]
 
 
+def test_keeps_in_floats_what_has_no_integer_kernel(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(4, 3)(x)
+    x = keras.ops.erf(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    images = random_pixels(16, 8)
+    path = to_tflite(model, tmp_path / "m.tflite", "int8", [images])
+    assert sum(metadata.read(path)["float_operations"].values()) > 0
+    scores = LiteRTModel(path).predict(images)["scores"]
+    expected = predict(model, images)
+    assert np.abs(scores - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_dead_tensors_do_not_stop_the_file(tmp_path):
+    """XNNPACK refuses steps that are far finer than those before."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(
+        4, 3, bias_initializer=keras.initializers.Constant(-9)
+    )(x)
+    x = keras.layers.ReLU()(x)
+    x = keras.layers.Conv2D(4, 3, bias_initializer="ones")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, x)
+    images = random_pixels(16, 8)
+    path = to_tflite(model, tmp_path / "m.tflite", "int8", [images])
+    scores = LiteRTModel(path).predict(images)["scores"]
+    assert np.abs(scores - predict(model, images)).max() < 0.05
+
+
 @pytest.mark.parametrize("kind", ["uint8", "int8", "float32"])
 def test_types_of_both_ends(model, tmp_path, kind):
     path = to_tflite(
@@ -170,6 +202,19 @@ def test_every_registered_network_in_int8(name, tmp_path):
         representative_data=[random_pixels(16)],
     )
     assert not flatbuffer.not_integer(tmp_path / "m.tflite")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Attention56", "CifarAttention92"])
+def test_sizes_of_the_compressed_kinds(name, tmp_path):
+    model = getattr(keras_ratn, name)()
+    sizes = {}
+    for quantize in (None, "float16", "dynamic"):
+        path = to_tflite(model, tmp_path / f"{quantize}.tflite", quantize)
+        sizes[quantize] = path.stat().st_size
+    print(name, sizes)
+    assert sizes["float16"] <= 0.51 * sizes[None]
+    assert sizes["dynamic"] <= 0.27 * sizes[None]
 
 
 def nothing_in(folder):

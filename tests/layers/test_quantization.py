@@ -84,6 +84,52 @@ def test_dense_kernel_has_one_scale():
     )
 
 
+@pytest.mark.parametrize(
+    "cls, arguments, kernel_limits",
+    [
+        (QuantizationAwareConv2D, (2, 1), [0.5, 100.0]),
+        (QuantizationAwareDepthwiseConv2D, (1,), [0.5, 100.0]),
+        (QuantizationAwareDense, (2,), [100.0, 100.0]),  # one for all
+    ],
+)
+def test_bias_has_the_steps_of_the_products(cls, arguments, kernel_limits):
+    layer = cls(*arguments)
+    layer.build((None, 1, 1, 2))
+    shape = layer.weights[0].shape
+    kernel = [0.5, 100.0] if len(shape) == 4 and shape[3] == 1 else None
+    kernel = np.diag([0.5, 100.0]) if kernel is None else np.array(kernel)
+    bias = np.array([0.01234, -7.77], "float32")
+    layer.set_weights([kernel.reshape(shape).astype("float32"), bias])
+    rounder = FakeQuantization(0.0, 2.55)
+    zeros, step = rounder(np.zeros((1, 1, 1, 2), "float32"), return_step=True)
+    assert float(step) == pytest.approx(0.01)
+    outputs = ops.convert_to_numpy(layer(zeros, step)).ravel()
+    steps = 0.01 * np.array(kernel_limits) / 127
+    np.testing.assert_allclose(
+        outputs, np.rint(bias / steps) * steps, rtol=1e-5
+    )
+    assert np.abs(outputs - bias).max() > 1e-6
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(layer(zeros)).ravel(), bias, rtol=1e-6
+    )
+
+
+def test_can_leave_training_unrounded():
+    layer = FakeQuantization(0.0, 255 / 256, rounds_in_training=False)
+    x = ops.array([[0.001, 0.5]])
+    assert float(layer(x, training=True)[0, 0]) == pytest.approx(0.001)
+    assert float(layer(x)[0, 0]) == 0
+
+
+def test_range_never_becomes_narrower_than_told():
+    layer = FakeQuantization(0.0, 4.0, momentum=0.0, narrowest=0.51)
+    layer(ops.zeros((1, 3)), training=True)
+    assert float(layer.upper) == 0
+    _, step = layer(ops.zeros((1, 3)), return_step=True)
+    assert float(step) == pytest.approx(0.002)
+    assert float(layer(ops.array([[0.5]]))[0, 0]) == pytest.approx(0.5)
+
+
 def test_learns_through_the_rounding():
     model = keras.Sequential(
         [

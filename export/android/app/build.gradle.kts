@@ -9,7 +9,7 @@ android {
 
     defaultConfig {
         applicationId = "keras_ratn.classifier"
-        minSdk = 26
+        minSdk = 28
         targetSdk = 35
         versionCode = 1
         versionName = "1.0"

@@ -9,6 +9,8 @@ import java.io.FileInputStream
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.channels.FileChannel
+import kotlin.math.min
+import kotlin.math.roundToInt
 
 const val MODEL_FILE = "model.tflite"
 const val LABELS_FILE = "labels.txt"
@@ -54,6 +56,24 @@ class Classifier(context: Context) : AutoCloseable {
         }
     }
 
+    /** The centre of an image, as wide for its height as the input is. */
+    fun centre(image: Bitmap): Bitmap {
+        val (_, height, width, _) = input.shape().toList()
+        val scale = min(
+            image.width.toDouble() / width, image.height.toDouble() / height,
+        )
+        val cropWidth = (scale * width).roundToInt()
+        val cropHeight = (scale * height).roundToInt()
+        return Bitmap.createBitmap(
+            image,
+            (image.width - cropWidth) / 2,
+            (image.height - cropHeight) / 2,
+            cropWidth,
+            cropHeight,
+        )
+    }
+
+    /** Resizes what `centre` returned, bilinearly, and runs the file on it. */
     fun classify(image: Bitmap): Answer {
         val (_, height, width, _) = input.shape().toList()
         val resized = Bitmap.createScaledBitmap(image, width, height, true)

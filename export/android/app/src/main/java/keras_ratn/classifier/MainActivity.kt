@@ -1,12 +1,13 @@
 package keras_ratn.classifier
 
 import android.app.Activity
+import android.content.ActivityNotFoundException
 import android.content.Intent
 import android.graphics.Bitmap
 import android.graphics.Canvas
 import android.graphics.ImageDecoder
 import android.graphics.RectF
-import android.os.Build
+import android.net.Uri
 import android.os.Bundle
 import android.provider.MediaStore
 import android.widget.Button
@@ -15,8 +16,9 @@ import android.widget.LinearLayout
 import android.widget.TextView
 
 private const val PICK_IMAGE = 1
+private const val TAKE_PICTURE = 2
 
-/** Picks an image from the gallery; shows its three best classes. */
+/** Takes an image from gallery or camera; shows its three best classes. */
 class MainActivity : Activity() {
     private lateinit var classifier: Classifier
     private lateinit var picture: ImageView
@@ -27,43 +29,57 @@ class MainActivity : Activity() {
         classifier = Classifier(this)
         picture = ImageView(this).apply { adjustViewBounds = true }
         answer = TextView(this).apply { textSize = 18f }
-        val button = Button(this).apply {
-            text = "Choose an image"
-            setOnClickListener {
-                val pick = Intent(Intent.ACTION_GET_CONTENT).setType("image/*")
-                startActivityForResult(pick, PICK_IMAGE)
-            }
-        }
+        val pick = Intent(Intent.ACTION_GET_CONTENT).setType("image/*")
+        val take = Intent(MediaStore.ACTION_IMAGE_CAPTURE)
         setContentView(
             LinearLayout(this).apply {
                 orientation = LinearLayout.VERTICAL
                 setPadding(32, 96, 32, 32)
-                addView(button)
+                addView(button("Choose an image", pick, PICK_IMAGE))
+                addView(button("Take a picture", take, TAKE_PICTURE))
                 addView(answer)
                 addView(picture)
             },
         )
     }
 
+    private fun button(label: String, intent: Intent, request: Int) =
+        Button(this).apply {
+            text = label
+            setOnClickListener {
+                try {
+                    @Suppress("DEPRECATION")
+                    startActivityForResult(intent, request)
+                } catch (error: ActivityNotFoundException) {
+                    answer.text = "There is no app on this phone to do that."
+                }
+            }
+        }
+
     @Deprecated("The successor needs the androidx.activity library")
     override fun onActivityResult(request: Int, result: Int, data: Intent?) {
         super.onActivityResult(request, result, data)
-        val uri = data?.data ?: return
-        show(
-            if (Build.VERSION.SDK_INT >= 28) {
-                ImageDecoder.decodeBitmap(
-                    ImageDecoder.createSource(contentResolver, uri),
-                ) { decoder, _, _ -> decoder.isMutableRequired = true }
-            } else {
-                @Suppress("DEPRECATION")
-                MediaStore.Images.Media.getBitmap(contentResolver, uri)
-            },
-        )
+        if (result != RESULT_OK || data == null) return
+        if (request == TAKE_PICTURE) {
+            // Given no file to write to, the camera app returns a small
+            // bitmap: enough for the network, and no permission is needed.
+            @Suppress("DEPRECATION")
+            (data.extras?.get("data") as? Bitmap)?.let(::show)
+        } else {
+            data.data?.let { show(decode(it)) }
+        }
     }
 
+    private fun decode(uri: Uri): Bitmap =
+        ImageDecoder.decodeBitmap(
+            ImageDecoder.createSource(contentResolver, uri),
+        ) { decoder, _, _ ->
+            // Bitmaps of the graphics processor have no pixels to read.
+            decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE
+        }
+
     private fun show(image: Bitmap) {
-        // Hardware bitmaps have no pixels to read.
-        val bitmap = image.copy(Bitmap.Config.ARGB_8888, true)
+        val bitmap = classifier.centre(image).copy(Bitmap.Config.ARGB_8888, true)
         val (results, mask) = classifier.classify(bitmap)
         answer.text = results.joinToString("\n") {
             "%s  %.1f %%".format(it.label, 100 * it.score)

@@ -1,0 +1,59 @@
+"""The images from which int8 learns the range of each tensor."""
+
+import numpy as np
+
+MIN_REPRESENTATIVE_IMAGES = 16
+
+
+def representative_images(data, model, pixels=True):
+    """Checks representative data and returns it as one array.
+
+    Args:
+        data: Iterable of batches of images, or one array of images.
+        model: Keras model that is to take them.
+        pixels: Boolean. Whether they are to be pixels 0-255. Defaults to
+            `True`.
+
+    Returns:
+        float32 NumPy array of images. Of pixels, the first image holds a 0
+        and a 255 in its corner, so that 8 bits stand for exactly 0 to 255.
+    """
+    shape = tuple(model.inputs[0].shape[1:])
+    if data is None:
+        raise ValueError(
+            "Int8 needs `representative_data`: images from which to learn "
+            "the range of each tensor. Received: None. Pass some batches of "
+            "training images, or `--data FOLDER` on the command line, where a "
+            "model in its run folder finds them by itself."
+        )
+    batches = []
+    for batch in data:
+        if isinstance(batch, (tuple, list)):
+            batch = batch[0]  # images of (images, labels)
+        batch = np.asarray(batch, "float32")
+        batch = batch[None] if batch.ndim == 3 else batch
+        if batch.shape[1:] != shape:
+            raise ValueError(
+                "Representative images must have the size that the model "
+                f"takes, {shape}. Received: images of {batch.shape[1:]}. "
+                "Resize them first."
+            )
+        batches.append(batch)
+    number = sum(map(len, batches))
+    if number < MIN_REPRESENTATIVE_IMAGES:
+        raise ValueError(
+            f"`representative_data` must hold {MIN_REPRESENTATIVE_IMAGES} "
+            "images or more, better some hundreds. "
+            f"Received: {number} images"
+        )
+    images = np.concatenate(batches)
+    if pixels:
+        low, high = images.min(), images.max()
+        if low < 0 or high > 255 or high <= 1:
+            raise ValueError(
+                "Representative images must be pixels from 0 to 255; the "
+                "model scales them itself. Received: values from "
+                f"{low:.3g} to {high:.3g}"
+            )
+        images[0, 0, 0], images[0, 0, 1] = 0, 255
+    return images
