@@ -243,8 +243,10 @@ def row_of_costs(config, attention, source):
         ) from error
     return {
         "attention": attention,
-        "parameters": network.count_params(),
-        "macs": keras_ratn.count_macs(network),
+        "parameters": sum(
+            math.prod(v.shape) for v in network.trainable_variables
+        ),
+        "macs": keras_ratn.count_macs(network, matrix_products=True),
         "run": config,
     }
 
@@ -344,7 +346,8 @@ def print_rows(rows, config, source, seeds):
     table = Table(
         title=f"{config.model}, {steps:,} steps of {config.batch_size} images",
         caption=f"{len(source.test):,} test images, {seeds} "
-        f"{'training' if seeds == 1 else 'trainings'} of each",
+        + ("training" if seeds == 1 else "trainings (± half their range)")
+        + " of each",
     )
     table.add_column("attention")
     for name in ("accuracy", "parameters", "MACs"):
@@ -368,8 +371,8 @@ def cells(row):
     """A row of the table, as strings."""
     accuracy = f"{row['accuracy']:.2%}"
     if len(row["accuracies"]) > 1:
-        low, high = min(row["accuracies"]), max(row["accuracies"])
-        accuracy += f" ({low:.2%} to {high:.2%})"
+        spread = max(row["accuracies"]) - min(row["accuracies"])
+        accuracy += f" ±{100 * spread / 2:.2f}"
     speed, latency = row["images_per_second"], row["int8_ms"]
     return (
         row["attention"],

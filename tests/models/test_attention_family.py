@@ -23,6 +23,19 @@ def taps(*kernel_sizes):
     return tuple({"kernel_size": size} for size in kernel_sizes)
 
 
+def strided_first(num_blocks):
+    """The networks of the SE paper, which have no builder of their own."""
+    backbone = ResidualBackbone(num_blocks, stride_first=True, attention="se")
+    arguments = {**ARGUMENTS, "input_shape": SIZE, "classes": 1000}
+    return k.models._ends.image_classifier(backbone.features, **arguments)
+
+
+def on_maps(layer):
+    """A model of one layer on 512 maps."""
+    inputs = keras.Input((28, 28, 512))
+    return keras.Model(inputs, layer(inputs))
+
+
 # Configuration, named as in the developers' table of the authors' networks:
 # (builder, trainable parameters, multiply-accumulates or None, slow). None
 # stands where the authors' count has products that here are no layer's: ECA's
@@ -478,6 +491,52 @@ NUMBERS = {
         16_183_122_880,
         True,
     ),
+    "se_resnet50_biased(cadene/caffe)": (
+        lambda: strided_first((3, 4, 6, 3)),
+        28_088_024,
+        3_860_488_192,
+        True,
+    ),
+    "se_resnet101_biased(cadene/caffe)": (
+        lambda: strided_first((3, 4, 23, 3)),
+        49_326_872,
+        7_574_937_600,
+        True,
+    ),
+    "se_resnet152_biased(cadene/caffe)": (
+        lambda: strided_first((3, 8, 36, 3)),
+        66_821_848,
+        11_288_993_792,
+        True,
+    ),
+    "external_attention_module_512": (
+        lambda: on_maps(k.layers.ExternalAttention()),
+        591_360,
+        None,
+        False,
+    ),
+}
+# The rest of the authors' table, and why it is left out.
+NOT_BUILT = {
+    "eca_mobilenet_v2": "the family has no MobileNetV2",
+    "se_resnext50_32x4d_biased(cadene/caffe)": "ResNet has no grouped blocks",
+    "se_resnext101_32x4d_biased(cadene/caffe)": "ResNet has no grouped blocks",
+    "epsanet50_large_PUBLISHED_ARITHMETIC": "never released, nor determined",
+    "epsanet101_large_PUBLISHED_ARITHMETIC": "never released, nor determined",
+    "epsanet50_large_k3579_G32_hypothesis": "not what was published",
+}
+
+# With the matrix products inside the attention layers.
+MACS_WITH_PRODUCTS = {
+    "rest_lite": 1_533_125_376,
+    "rest_small": 2_093_352_960,
+    "rest_base": 4_625_875_648,
+    "rest_large": 8_359_835_584,
+    "danet_resnet50_os8_mg_cityscapes19": 38_619_062_272,
+    "danet_resnet50_deepstem_os8_mg_cityscapes19": 39_974_215_680,
+    "danet_resnet101_os8_mg_cityscapes19": 53_467_947_008,
+    "danet_resnet101_deepstem_os8_mg_cityscapes19": 54_823_100_416,
+    "eamlp_7_224": 1_465_194_496,
 }
 
 
@@ -498,6 +557,9 @@ def test_numbers(name):
     assert _count(model.trainable_variables) == parameters
     if macs is not None:
         assert count_macs(model) == macs
+    if name in MACS_WITH_PRODUCTS:
+        macs = count_macs(model, matrix_products=True)
+        assert macs == MACS_WITH_PRODUCTS[name]
 
 
 def test_numbers_are_the_authors(shared):
@@ -509,6 +571,9 @@ def test_numbers_are_the_authors(shared):
         theirs = known[name].get("macs_conv_matmul")
         theirs = known[name].get("macs_conv_linear_only", theirs)
         assert macs in (None, theirs)
+    for name, macs in MACS_WITH_PRODUCTS.items():
+        assert macs == known[name]["macs_conv_matmul"]
+    assert set(known) - set(NUMBERS) == set(NOT_BUILT)
 
 
 def test_every_builder_has_numbers():
