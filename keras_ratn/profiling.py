@@ -6,6 +6,7 @@ import math
 import keras
 
 from keras_ratn._replay import replay
+from keras_ratn.layers.upsampling import BilinearUpsampling2D
 
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -213,6 +214,8 @@ def _einsum_macs(layer, input_shape):
 
 def _is_composite(layer):
     """Keras's own layers but these hold no convolution or dense layer."""
+    if isinstance(layer, BilinearUpsampling2D):
+        return False  # resizes by matrix products: they do not count
     own = (keras.Model, keras.layers.MultiHeadAttention)
     builtin = type(layer).__module__.partition(".")[0] == "keras"
     return isinstance(layer, own) or not builtin
