@@ -37,7 +37,6 @@ from keras_ratn.models import EANet50 as EANet50
 from keras_ratn.models import EANet101 as EANet101
 from keras_ratn.models import EPSANet50 as EPSANet50
 from keras_ratn.models import EPSANet101 as EPSANet101
-from keras_ratn.models import list_family_models as list_family_models
 from keras_ratn.models import list_models as list_models
 from keras_ratn.models import (
     ResidualAttentionNetwork as ResidualAttentionNetwork,

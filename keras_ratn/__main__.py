@@ -13,6 +13,10 @@ COMMANDS = {
     "train": ("training.train", "train a network, or resume its training"),
     "evaluate": ("training.evaluate", "measure a model file on a data set"),
     "compare": ("training.compare", "a table and a plot of several runs"),
+    "compare-attention": (
+        "training.compare_attention",
+        "train one trunk with each attention, in one table",
+    ),
     "reproduce": ("training.reproduce", "run the cells of a paper's table"),
     "export": (
         "export.convert",

@@ -1,16 +1,27 @@
 """Feature maps of a network at several sizes, for detection and the like."""
 
+import itertools
+
+import keras
+
+from keras_ratn._attention_views import data_format_of
+from keras_ratn.layers import _common
+
+NOMINAL_SIZE = 256  # where a model leaves the size of its images open
+
 
 def feature_pyramid(model):
     """Finds the last features of each size in a network.
 
     A level `"Pn"` is 2 to the power n times smaller than the images. Networks
     with the ImageNet stem have P2 to P5; those with the CIFAR stem P0, P1 and
-    P2. Hand the result to `keras.Model` as outputs.
+    P2, or P3; dilated ones, which segment, P2 and P3. Hand the result to
+    `keras.Model` as outputs. A ResT's features have channels last in either
+    `data_format`.
 
     Args:
         model: `keras.Model` built by this package, with or without top, or
-            loaded from a file.
+            loaded from a file. EAMLP has no maps, and so no pyramid.
 
     Returns:
         Dictionary of Keras tensors, largest map first.
@@ -22,20 +33,47 @@ def feature_pyramid(model):
     >>> {level: tensor.shape[1:] for level, tensor in pyramid.items()}
     {'P0': (32, 32, 64), 'P1': (16, 16, 128), 'P2': (8, 8, 256)}
     """
-    names = [layer.name for layer in model.layers]
-    if "stage1_unit" not in names:
+    stages = _last_of_stages(model)
+    if not stages:
+        names = [layer.name for layer in model.layers]
         raise ValueError(
-            "`feature_pyramid` needs a network of this package: a layer named "
-            f"'stage1_unit' was expected. Received: model {model.name!r}, "
-            f"whose first layers are {names[:5]}"
+            "`feature_pyramid` needs a network of this package: layers named "
+            "after its stages, 'stage1_...', were expected. Received: model "
+            f"{model.name!r}, whose first layers are {names[:5]}"
         )
-    level = 2 if "stem_pool" in names else 0
-    pyramid = {}
-    group = "stage1"
+    # Later stages of the same size take the place of earlier ones.
+    return {
+        f"P{level}": tensor
+        for level, tensor in zip(_levels(model, stages), stages)
+    }
+
+
+def _last_of_stages(model):
+    """The output of the last layer of each stage."""
+    last = {}
     for layer in model.layers:
         prefix = layer.name.split("_")[0]
-        if prefix.startswith("stage") or prefix in ("tail", "final"):
-            if prefix != group and prefix != "final":
-                group, level = prefix, level + 1
-            pyramid[f"P{level}"] = layer.output
-    return pyramid
+        if prefix == "final":  # belongs to the stage before it
+            prefix = next(reversed(last), None)
+        if prefix and (prefix.startswith("stage") or prefix == "tail"):
+            last[prefix] = layer.output
+    return list(last.values())
+
+
+def _levels(model, tensors):
+    """How many times the size of each tensor is halved."""
+    shape = [size or NOMINAL_SIZE for size in model.inputs[0].shape]
+    shapes = keras.Model(model.inputs, tensors).compute_output_shape(shape)
+    height, width = (
+        shape[axis] for axis in _common.spatial_axes(data_format_of(model))
+    )
+
+    def level(shape):
+        sizes = shape[1:3], shape[2:4]  # in either layout
+        return next(
+            n
+            for n in itertools.count()
+            if (-(-height // 2**n), -(-width // 2**n)) in sizes
+        )
+
+    return [level(tuple(shape)) for shape in shapes]

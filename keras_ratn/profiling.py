@@ -6,6 +6,7 @@ import math
 import keras
 
 from keras_ratn._replay import replay
+from keras_ratn.layers.upsampling import BilinearUpsampling2D
 
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -21,18 +22,21 @@ _TRANSPOSED = (
 )
 
 
-def count_macs(model, input_shape=None):
+def count_macs(model, input_shape=None, matrix_products=False):
     """Counts the multiply-accumulates of one sample's forward pass.
 
     Convolutions and dense layers are counted, as papers do ("FLOPs" there are
-    mostly these); biases, normalization, activations, pooling and resizing
-    are not, nor are products of two activations. Composite and nested layers
-    are opened.
+    mostly these); biases, normalization, activations, pooling, resizing and
+    element-wise products are not. Composite and nested layers are opened.
 
     Args:
         model: Functional or sequential `keras.Model`.
         input_shape: Optional shape without the batch size, for a model that
             leaves its height and width open. Defaults to the model's own.
+        matrix_products: Boolean. Whether the matrix products inside attention
+            layers count too, such as those of queries and keys: what attention
+            over positions costs, though most papers leave it out. Defaults to
+            `False`.
 
     Returns:
         Integer.
@@ -42,7 +46,8 @@ def count_macs(model, input_shape=None):
     >>> keras_ratn.count_macs(keras_ratn.CifarAttention56())
     122825216
     """
-    return sum(macs for _, macs in _macs_of_layers(model, input_shape))
+    costs = _macs_of_layers(model, input_shape, matrix_products)
+    return sum(macs for _, macs in costs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +128,7 @@ def _size(variables):
     return sum(math.prod(v.shape) for v in variables)
 
 
-def _macs_of_layers(model, input_shape):
+def _macs_of_layers(model, input_shape, matrix_products=False):
     """Pairs `((layer, output shape), macs)` for each call of each layer."""
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     if input_shape is not None:
@@ -143,11 +148,11 @@ def _macs_of_layers(model, input_shape):
     names = {layer.name: layer for layer in model.layers}
     return [
         ((names.get(layer.name, layer), tuple(_first(outputs).shape)), macs)
-        for layer, outputs, macs in _costs(model, shapes, clone=True)
+        for layer, outputs, macs in _costs(model, shapes, True, matrix_products)
     ]
 
 
-def _costs(model, shapes, clone):
+def _costs(model, shapes, clone, matrix_products):
     """Triples `(layer, outputs, macs)` for each call.
 
     The layers are clones; what opening one brings up is the clone's own and
@@ -157,7 +162,8 @@ def _costs(model, shapes, clone):
 
     def call(layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
-        costs.append((layer, outputs, _macs(layer, args, kwargs, outputs)))
+        macs = _macs(layer, args, kwargs, outputs, matrix_products)
+        costs.append((layer, outputs, macs))
         return outputs
 
     replay(model, call, shapes, clone)
@@ -168,7 +174,7 @@ def _first(outputs):
     return keras.tree.flatten(outputs)[0]
 
 
-def _macs(layer, args, kwargs, outputs):
+def _macs(layer, args, kwargs, outputs, matrix_products):
     output = math.prod(_first(outputs).shape[1:])
     if isinstance(layer, keras.layers.Dense):
         return output * layer.kernel.shape[0]
@@ -183,9 +189,11 @@ def _macs(layer, args, kwargs, outputs):
     ):
         kernels = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
         return _positions(layer, outputs) * sum(map(math.prod, kernels))
+    if matrix_products and type(layer).__name__ == "Matmul":
+        return output * args[0].shape[-1]
     if not _is_composite(layer):
         return 0
-    return _macs_inside(layer, args, kwargs)
+    return _macs_inside(layer, args, kwargs, matrix_products)
 
 
 def _positions(layer, tensors):
@@ -206,12 +214,14 @@ def _einsum_macs(layer, input_shape):
 
 def _is_composite(layer):
     """Keras's own layers but these hold no convolution or dense layer."""
+    if isinstance(layer, BilinearUpsampling2D):
+        return False  # resizes by matrix products: they do not count
     own = (keras.Model, keras.layers.MultiHeadAttention)
     builtin = type(layer).__module__.partition(".")[0] == "keras"
     return isinstance(layer, own) or not builtin
 
 
-def _macs_inside(layer, args, kwargs):
+def _macs_inside(layer, args, kwargs, matrix_products):
     outputs = layer.call(*args, **kwargs)
     inputs = [
         tensor
@@ -222,4 +232,5 @@ def _macs_inside(layer, args, kwargs):
         return 0
     inner = keras.Model(inputs, outputs)
     shapes = [tensor.shape for tensor in inputs]
-    return sum(macs for _, _, macs in _costs(inner, shapes, clone=False))
+    costs = _costs(inner, shapes, False, matrix_products)
+    return sum(macs for _, _, macs in costs)

@@ -4,9 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ratn._replay import replay
+from keras_ratn import _attention_views
 from keras_ratn.layers import _common
-from keras_ratn.layers.attention_module import AttentionModule
 
 # Blue, cyan, yellow, red: low to high, over a picture.
 _HEAT = np.array(
@@ -15,10 +14,19 @@ _HEAT = np.array(
 
 
 def attention_masks(model, images, batch_size=32):
-    """Computes the mask of every Attention Module for some images.
+    """Computes what each attention of a network weighs some images by.
 
-    Works on any model that holds Attention Modules, just built or loaded from
-    a file, also inside a nested model; the model is not altered.
+    Works on any model that holds Attention Modules or other attention layers
+    of this package, just built or loaded from a file, also inside a nested
+    model; the model is not altered. Attention inside units is not shown.
+
+    A gate (`BottleneckAttentionModule`, `SqueezeExcite`, ...) shows its mask;
+    a mask that weighs whole channels has height and width 1. Attention over
+    positions shows how much each position is attended to, on average over
+    those that attend, with one channel for each head; external attention, how
+    much each position looks up each slot of the memory, with one channel for
+    each slot. Layers on tokens that are no map, and spatial transformers,
+    have no mask to show.
 
     Args:
         model: Functional or sequential `keras.Model`.
@@ -26,9 +34,10 @@ def attention_masks(model, images, batch_size=32):
         batch_size: Integer. Images computed at once. Defaults to `32`.
 
     Returns:
-        Dictionary from the module's name (`"stage1_attention1"`, ...) to a
+        Dictionary from the layer's name (`"stage1_attention1"`, ...) to a
         float array `(images, height, width, channels)`, in the order of the
-        network; channels come last in any `data_format`.
+        network; channels come last in any `data_format`. The two attentions
+        of a `DualAttention` are `"head/position"` and `"head/channel"`.
 
     Example:
 
@@ -38,7 +47,7 @@ def attention_masks(model, images, batch_size=32):
     >>> {name: mask.shape for name, mask in masks.items()}["stage3_attention1"]
     (1, 8, 8, 256)
     """
-    inputs, views = _module_views(model)
+    inputs, views = _attention_views.attention_views(model)
     outputs = {name: view["mask"] for name, view in views.items()}
     return _predict(inputs, outputs, images, batch_size)
 
@@ -58,7 +67,7 @@ def overlay_masks(images, masks, alpha=0.5):
 
     Returns:
         Array `(images, height, width, 3)` of `uint8` pixels, or a dictionary
-        of such arrays.
+        of such arrays, without the masks that weigh whole channels only.
 
     Example:
 
@@ -71,6 +80,7 @@ def overlay_masks(images, masks, alpha=0.5):
         return {
             name: overlay_masks(images, mask, alpha)
             for name, mask in masks.items()
+            if not _weighs_channels(mask)
         }
     images = np.asarray(images, "float32")
     masks = np.asarray(masks, "float32")
@@ -105,8 +115,10 @@ def overlay_masks(images, masks, alpha=0.5):
 def plot_attention(model, images, modules=None, path=None):
     """Draws the paper's Figure 1: image, features before, mask, features after.
 
-    One row for each image and Attention Module. Features and masks are
-    averaged over their channels; features by their absolute value.
+    One row for each image and Attention Module, or other attention that
+    `attention_masks` shows. Features and masks are averaged over their
+    channels; features by their absolute value. A mask that weighs whole
+    channels is drawn as a curve over the channels.
 
     Reference:
     - [Residual Attention Network for Image Classification (Wang et al., 2017)](
@@ -115,15 +127,16 @@ def plot_attention(model, images, modules=None, path=None):
     Args:
         model: Functional or sequential `keras.Model`.
         images: Array of pixels 0-255 as the model takes them, a few images.
-        modules: Optional list of names of modules. Defaults to the last one
-            of each stage.
+        modules: Optional list of names of modules or attention layers, as
+            `attention_masks` names them. Defaults to the last one of each
+            stage.
         path: Optional file to write, such as `"attention.png"`.
 
     Returns:
         `matplotlib.figure.Figure`.
     """
     figure_class = _figure_class()
-    inputs, views = _module_views(model)
+    inputs, views = _attention_views.attention_views(model)
     modules = _chosen(modules, views)
     outputs = {
         f"{name}/{view}": views[name][view]
@@ -138,13 +151,20 @@ def plot_attention(model, images, modules=None, path=None):
     figure = figure_class(figsize=(8, 2 * len(rows) + 0.3))
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for row_index, (row, (index, name)) in enumerate(zip(axes, rows)):
-        before, mask, after = (
+        before, after = (
             np.abs(maps[f"{name}/{view}"][index]).mean(axis=-1)
-            for view in ("before", "mask", "after")
+            for view in ("before", "after")
         )
+        mask = maps[f"{name}/mask"][index]
+        curve = _weighs_channels(mask[None])
+        mask = mask[0, 0] if curve else mask.mean(axis=-1)
         cells = (pictures[index], before, mask, after)
         for axis, cell, column in zip(row, cells, columns):
-            axis.imshow(cell, cmap="gray" if column == "image" else "viridis")
+            if cell.ndim == 1:
+                axis.plot(cell)
+            else:
+                colours = "gray" if column == "image" else "viridis"
+                axis.imshow(cell, cmap=colours)
             axis.set_xticks([])
             axis.set_yticks([])
             if row_index == 0:
@@ -223,86 +243,15 @@ def _batches(data, batch_size):
         yield batch[0] if isinstance(batch, (tuple, list)) else batch
 
 
-def _module_views(model):
-    """The model's inputs, and for each module what its `_ModuleView` shows."""
-    inputs, views = _collect(model)
-    if not views:
-        raise ValueError(
-            "The model holds no AttentionModule, so there is no mask to "
-            f"show. Received: model {model.name!r}"
-        )
-    return inputs, views
-
-
-def _collect(model):
-    views = {}
-    for layer in model.layers:
-        if isinstance(layer, AttentionModule):
-            view = _ModuleView(layer, name=f"{layer.name}_view")
-            views[layer.name] = view(layer.input)
-    if any(isinstance(layer, keras.Model) for layer in model.layers):
-        return _collect_nested(model)
-    return model.inputs, views
-
-
-def _collect_nested(model):
-    """The same for a model that holds models.
-
-    Such an inner model does not tell what it was called on, so the outer one
-    is walked through again.
-    """
-    views = {}
-
-    def call(layer, *args, **kwargs):
-        if isinstance(layer, AttentionModule):
-            view = _ModuleView(layer, name=f"{layer.name}_view")
-            views[layer.name] = view(*args)
-        elif isinstance(layer, keras.Model):
-            inputs, inner = _collect(layer)
-            if inner:
-                viewer = keras.Model(inputs, inner)
-                for name, view in viewer(*args).items():
-                    views[f"{layer.name}/{name}"] = view
-        return layer(*args, **kwargs)
-
-    return replay(model, call), views
-
-
-class _ModuleView(keras.Layer):
-    """Shows the inside of an Attention Module, channels last.
-
-    It reads the module's weights and adds nothing to the module itself.
-    """
-
-    def __init__(self, module, **kwargs):
-        super().__init__(dtype=module.dtype_policy, **kwargs)
-        self.module = module
-
-    def call(self, inputs):
-        trunk, mask = self.module.branches(inputs, training=False)
-        after = self.module.combine(trunk, mask)
-        views = {"before": trunk, "mask": mask, "after": after}
-        if self.module.data_format == "channels_first":
-            views = {
-                name: ops.transpose(view, (0, 2, 3, 1))
-                for name, view in views.items()
-            }
-        return views
-
-    def compute_output_spec(self, inputs):
-        shape = self.module.compute_output_shape(inputs.shape)
-        if self.module.data_format == "channels_first":
-            shape = (shape[0], *shape[2:], shape[1])
-        return {
-            name: keras.KerasTensor(shape, dtype=self.compute_dtype)
-            for name in ("before", "mask", "after")
-        }
-
-
 def _predict(inputs, outputs, images, batch_size):
     viewer = keras.Model(inputs, outputs)
     values = viewer.predict(np.asarray(images), batch_size, verbose=0)
     return {name: values[name] for name in outputs}
+
+
+def _weighs_channels(masks):
+    """Whether they are `(images, 1, 1, channels)`: no pictures."""
+    return np.asarray(masks).shape[1:3] == (1, 1)
 
 
 def _stretch(maps):
@@ -324,20 +273,11 @@ def _chosen(modules, views):
 def _pictures(model, images):
     """`uint8` pictures, channels last, of 1, 3 or other channel counts."""
     images = np.asarray(images)
-    if _first_data_format(model) == "channels_first":
+    if _attention_views.data_format_of(model) == "channels_first":
         images = np.transpose(images, (0, 2, 3, 1))
     if images.shape[-1] != 3:
         images = images[..., 0]
     return np.clip(images, 0, 255).astype("uint8")
-
-
-def _first_data_format(model):
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            return _first_data_format(layer)
-        if isinstance(layer, AttentionModule):
-            return layer.data_format
-    return "channels_last"
 
 
 def _figure_class():

@@ -89,3 +89,44 @@ def test_description_adds_up(capsys):
     assert rows[2].output_shape == (32, 32, 64)
     assert "1,030,362" in capsys.readouterr().out
     assert np.all([row.macs >= 0 for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("layer", "macs", "products"),
+    [
+        # 48 positions of 16 channels: queries and keys of 2, values of 16;
+        # N x N scores of 2, N x N weights for 16
+        (
+            keras_ratn.layers.PositionAttention(),
+            48 * 16 * (2 + 2 + 16),
+            48 * 48 * (2 + 16),
+        ),
+        # 16 x 16 affinities over 48 positions, then 16 weights for each value
+        (
+            keras_ratn.layers.ChannelAffinityAttention(),
+            0,
+            2 * 48 * 16 * 16,
+        ),
+        # Keys and values on 4 x 3 positions, by 3x3 depthwise; two heads, of
+        # which each mixes both
+        (
+            keras_ratn.layers.EfficientMultiHeadSelfAttention(2, 2),
+            48 * 16 * (16 + 16) + 12 * 16 * (9 + 32),
+            48 * 12 * (16 + 16) + 48 * 12 * 2 * 2,
+        ),
+        # Two 1x1 convolutions, two memories of 4 slots: all are weights
+        (
+            keras_ratn.layers.ExternalAttention(4),
+            48 * 16 * (16 + 4 + 4 + 16),
+            0,
+        ),
+        # Resizing does not count, though it is done by matrix products.
+        (keras_ratn.layers.BilinearUpsampling2D(align_corners=True), 0, 0),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_matrix_products_by_hand(layer, macs, products):
+    model = _model(layer, shape=(8, 6, 16))
+    assert keras_ratn.count_macs(model) == macs
+    both = keras_ratn.count_macs(model, matrix_products=True)
+    assert both - macs == products

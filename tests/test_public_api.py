@@ -38,7 +38,6 @@ NAMES = {
     "response_profile",
     "ResidualBackbone",
     "SegmentationNetwork",
-    "list_family_models",
     *BUILDERS,
     *FAMILY_BUILDERS,
 }
@@ -138,6 +137,8 @@ def test_list_models_takes_wildcards():
         "AttentionNeXt92",
     ]
     assert keras_ratn.list_models("cifar*56") == ["CifarAttention56"]
+    assert keras_ratn.list_models("*EANet*") == ["EANet101", "EANet50"]
+    assert keras_ratn.list_models() == sorted([*BUILDERS, *FAMILY_BUILDERS])
     assert keras_ratn.list_models(pretrained=True) == []
 
 

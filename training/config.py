@@ -137,8 +137,11 @@ class Experiment:
     """One training run."""
 
     model: str = "CifarAttention56"
-    """A network of `keras_ratn.list_models()`, or one of `training.networks`;
-    case does not matter."""
+    """A network of `keras_ratn.list_models()` that classifies images, or one
+    of `training.networks`; case does not matter."""
+    attention: str | None = None
+    """Short name of an attention layer in place of the soft masks, or in the
+    blocks of a ResNet; `none` for neither; the network's own if None."""
     attention_learning: Literal["residual", "naive"] | None = None
     """(1 + M) * T or M * T; the network's own if None, as the next two."""
     mask_activation: Literal["mixed", "channel", "spatial"] | None = None

@@ -1,11 +1,13 @@
 """The networks that experiments name: the package's own and a few more."""
 
 import dataclasses
+import functools
 
 import keras
 
 import keras_ratn
 from keras_ratn import Architecture
+from keras_ratn.models import FAMILY_BUILDERS
 
 from .errors import RunError
 
@@ -67,6 +69,30 @@ for _modules in (2, 3, 4):
     ARCHITECTURES[f"tiny{_modules}"] = dataclasses.replace(
         _SMALL, num_modules=(_modules, _modules)
     )
+# For comparing attentions: modules only where there are the 64 channels that
+# pyramid squeeze attention needs, and few enough positions for attention
+# whose cost grows with their square.
+ARCHITECTURES["common_ground"] = dataclasses.replace(
+    _SMALL,
+    stage_filters=(32, 64, 128),
+    num_modules=(0, 1, 1),
+    mask_depths=(1, 2, 1),
+)
+ARCHITECTURES["common_ground_photos"] = dataclasses.replace(
+    ARCHITECTURES["common_ground"], stem="imagenet", stem_filters=16
+)
+
+# The attention family's classifiers, and ResNets for images of CIFAR's size.
+CLASSIFIERS = {
+    name.lower(): builder
+    for name, builder in FAMILY_BUILDERS.items()
+    if not name.startswith(("DANet", "EANet"))
+}
+CLASSIFIERS |= {
+    f"cifar{name}": functools.partial(builder, stem="cifar")
+    for name, builder in CLASSIFIERS.items()
+    if name.startswith("resnet")
+}
 
 
 def architecture(name):
@@ -74,9 +100,8 @@ def architecture(name):
     known = {**keras_ratn.VARIANTS, **ARCHITECTURES}
     if name.lower() not in known:
         raise RunError(
-            f"There is no network {name!r}. Known: "
-            f"{', '.join(keras_ratn.list_models())}, "
-            f"{', '.join(ARCHITECTURES)}"
+            f"There is no network {name!r}. Known, in any case: "
+            f"{', '.join([*known, *CLASSIFIERS])}"
         )
     return known[name.lower()]
 
@@ -92,22 +117,53 @@ def build_network(config, class_names, channels=3):
     Returns:
         A `keras.Model` with the layers of `config.freeze_until` frozen.
     """
-    size = config.data.image_size
-    network = keras_ratn.ResidualAttentionNetwork(
-        architecture(config.model),
+    size, name = config.data.image_size, config.model.lower()
+    if name in CLASSIFIERS:
+        builder = functools.partial(
+            CLASSIFIERS[name], **_classifier_options(config)
+        )
+    else:
+        builder = functools.partial(
+            keras_ratn.ResidualAttentionNetwork,
+            architecture(name),
+            attention=config.attention,
+            attention_learning=config.attention_learning,
+            mask_activation=config.mask_activation,
+            mask_structure=config.mask_structure,
+            remat=config.runtime.remat,
+        )
+    network = builder(
         weights=config.init,
         input_shape=(size, size, channels),
         classes=len(class_names),
-        name=config.model.lower(),
-        attention_learning=config.attention_learning,
-        mask_activation=config.mask_activation,
-        mask_structure=config.mask_structure,
-        remat=config.runtime.remat,
+        name=name,
         class_names=class_names,
     )
     if config.freeze_until is not None:
         freeze(network, config.freeze_until)
     return network
+
+
+def _classifier_options(config):
+    """What a network without soft masks takes of the experiment's choices."""
+    choices = {
+        "attention_learning": config.attention_learning,
+        "mask_activation": config.mask_activation,
+        "mask_structure": config.mask_structure,
+        "runtime.remat": config.runtime.remat,
+    }
+    if "resnet" not in config.model.lower():
+        choices["attention"] = config.attention
+    given = [name for name, value in choices.items() if value]
+    if given:
+        raise RunError(
+            f"The network {config.model!r} has no choice of "
+            f"{', '.join(given)}. Leave it out, or train a residual attention "
+            f"network, such as {', '.join(ARCHITECTURES)}."
+        )
+    if config.attention in (None, "none"):
+        return {}
+    return {"attention": config.attention}
 
 
 def freeze(network: keras.Model, until):

@@ -275,18 +275,21 @@ class DualAttention(_attention_layer.MapLayer):
     def _classifier(self, name):
         return self._convolution(self.classes, 1, name, use_bias=True)
 
+    def _convolve(self, name, x, training):
+        x = getattr(self, f"{name}_conv")(x)
+        return ops.relu(getattr(self, f"{name}_bn")(x, training=training))
+
+    def before(self, path, inputs, training=None):
+        """What the attention `"position"` or `"channel"` is given."""
+        return self._convolve(f"{path}_before", inputs, training)
+
     def _attend(self, path, x, training):
         """Convolution, attention, convolution; and the attention's scores."""
-
-        def convolve(place, x):
-            x = getattr(self, f"{path}_{place}_conv")(x)
-            bn = getattr(self, f"{path}_{place}_bn")
-            return ops.relu(bn(x, training=training))
-
         attention = getattr(self, path)
-        x = convolve("before", x)
-        x, scores = attention(x, return_attention_scores=True)
-        return convolve("after", x), scores
+        x, scores = attention(
+            self.before(path, x, training), return_attention_scores=True
+        )
+        return self._convolve(f"{path}_after", x, training), scores
 
     def call(self, inputs, training=None, return_attention_scores=False):
         position, position_scores = self._attend("position", inputs, training)

@@ -71,6 +71,13 @@ class SpatialTransformer(_attention_layer.MapLayer):
     ):
         super().__init__(data_format, **kwargs)
         if output_size is not None:
+            if not isinstance(output_size, (list, tuple)) or (
+                len(output_size) != 2
+            ):
+                raise ValueError(
+                    "`output_size` must be a pair of integers (height, "
+                    f"width). Received: output_size={output_size!r}"
+                )
             height, width = output_size
             output_size = (
                 _common.positive_integer("output_size", height),

@@ -5,9 +5,6 @@ from keras_ratn.models.architecture import VARIANTS as VARIANTS
 from keras_ratn.models.attention_family import (
     FAMILY_BUILDERS as FAMILY_BUILDERS,
 )
-from keras_ratn.models.attention_family import (
-    list_family_models as list_family_models,
-)
 from keras_ratn.models.eamlp import EAMLP7 as EAMLP7
 from keras_ratn.models.eamlp import EAMLP10 as EAMLP10
 from keras_ratn.models.eamlp import EAMLP12 as EAMLP12
@@ -16,6 +13,7 @@ from keras_ratn.models.eamlp import EAMLP19 as EAMLP19
 from keras_ratn.models.eamlp import EAMLP24 as EAMLP24
 from keras_ratn.models.epsanet import EPSANet50 as EPSANet50
 from keras_ratn.models.epsanet import EPSANet101 as EPSANet101
+from keras_ratn.models.listing import list_models as list_models
 from keras_ratn.models.residual_attention_network import (
     ResidualAttentionNetwork as ResidualAttentionNetwork,
 )
@@ -60,4 +58,3 @@ from keras_ratn.models.variants import CifarAttention128 as CifarAttention128
 from keras_ratn.models.variants import CifarAttention164 as CifarAttention164
 from keras_ratn.models.variants import CifarAttention236 as CifarAttention236
 from keras_ratn.models.variants import CifarAttention452 as CifarAttention452
-from keras_ratn.models.variants import list_models as list_models

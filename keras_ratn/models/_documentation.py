@@ -1,4 +1,4 @@
-"""What the builders of the attention family's networks say in common."""
+"""What the named builders say in common: their docstrings are completed."""
 
 _COMMON = """
     Args:

@@ -82,8 +82,9 @@ class Architecture:
         mask_structure: String, `"encoder_decoder"` or `"local_convolution"`.
         interpolation: String, `"bilinear"`, `"bilinear_align_corners"` or
             `"transpose"`.
-        attention: `None` for the soft mask, or the short name of an attention
-            layer that takes its place, see `keras_ratn.layers.get`.
+        attention: `None` for the soft mask, the short name of an attention
+            layer that takes its place, see `keras_ratn.layers.get`, or
+            `"none"` for the trunk alone.
         attention_options: Optional dictionary of options of that layer's
             class.
         unit_attention: `None` or the short name of an attention layer inside
@@ -131,7 +132,8 @@ class Architecture:
         one_of("mask_activation", self.mask_activation, MASK_ACTIVATIONS)
         one_of("mask_structure", self.mask_structure, MASK_STRUCTURES)
         one_of("interpolation", self.interpolation, INTERPOLATIONS)
-        checked_attention("attention", self.attention)
+        if self.attention != "none":
+            checked_attention("attention", self.attention)
         checked_attention("unit_attention", self.unit_attention)
         for field in ("stem_filters", "num_trunk_units", "num_mask_units"):
             positive_integer(field, getattr(self, field))

@@ -1,7 +1,5 @@
 """The networks of the attention family, by name."""
 
-import fnmatch
-
 from keras_ratn.models import eamlp
 from keras_ratn.models import epsanet
 from keras_ratn.models import resnet
@@ -37,28 +35,3 @@ FAMILY_BUILDERS = {
         segmentation.EANet101,
     )
 }
-
-
-def list_family_models(pattern="*"):
-    """Names of the networks of the attention family.
-
-    These stand beside the residual attention networks, which
-    `keras_ratn.list_models` lists.
-
-    Args:
-        pattern: String with the wildcards `*`, `?` and `[...]`; case does not
-            matter. Defaults to `"*"`, all of them.
-
-    Returns:
-        Sorted list of strings, each the name of a function of `keras_ratn`.
-
-    Example:
-
-    >>> keras_ratn.list_family_models("scnet*")
-    ['SCNet101', 'SCNet50']
-    """
-    return sorted(
-        name
-        for name in FAMILY_BUILDERS
-        if fnmatch.fnmatch(name.lower(), pattern.lower())
-    )

@@ -86,8 +86,9 @@ def ResidualAttentionNetwork(
         class_names: Optional list of `classes` strings, kept in the model.
             Defaults to `None`.
         attention: Short name of an attention layer to stand in place of the
-            soft mask, after the same trunk; see `keras_ratn.layers.get`.
-            Defaults to the architecture's, as do the next three.
+            soft mask, after the same trunk, see `keras_ratn.layers.get`; or
+            `"none"` for the trunk alone. Defaults to the architecture's, as
+            do the next three.
         attention_options: Dictionary of options of that layer's class.
         unit_attention: Short name of an attention layer to stand inside every
             unit but those of the soft masks.
@@ -243,7 +244,7 @@ def _attention_module(architecture, stage, data_format, remat, name):
 
 
 def _attended_trunk(x, architecture, stage, data_format, name):
-    """An Attention Module's units, with another attention for the mask."""
+    """An Attention Module's units, with another attention or none."""
     unit = _unit_maker(architecture, data_format)
     filters = architecture.stage_filters[stage]
 
@@ -254,10 +255,11 @@ def _attended_trunk(x, architecture, stage, data_format, name):
 
     x = chain(x, "pre", architecture.num_pre_units)
     x = chain(x, "trunk", architecture.num_trunk_units)
-    x = registry.get(
-        architecture.attention,
-        **(architecture.attention_options or {}),
-        data_format=data_format,
-        name=name,
-    )(x)
+    if architecture.attention != "none":
+        x = registry.get(
+            architecture.attention,
+            **(architecture.attention_options or {}),
+            data_format=data_format,
+            name=name,
+        )(x)
     return chain(x, "post", architecture.num_pre_units)

@@ -5,10 +5,8 @@ Every function spells out its signature, so that `help`, editors and
 `_ARGUMENTS`.
 """
 
-import fnmatch
-
+from keras_ratn.models import _documentation
 from keras_ratn.models.architecture import VARIANTS
-from keras_ratn.models.pretrained import CHECKPOINTS
 from keras_ratn.models.residual_attention_network import (
     ResidualAttentionNetwork,
 )
@@ -18,25 +16,7 @@ _ARGUMENTS = """
     Reference:
     - [Residual Attention Network for Image Classification (Wang et al., 2017)](
         https://arxiv.org/abs/1704.06904), section 4
-
-    Args:
-        include_top: Boolean. Whether the network ends in pooling and a
-            classifier. Defaults to `True`.
-        weights: `None` for random weights, the name of a registered
-            checkpoint, or the path of a `.weights.h5` or `.keras` file of the
-            same architecture. Defaults to `None`.
-        input_tensor: Optional Keras tensor to build upon. Defaults to `None`.
-        input_shape: Optional triple without the batch size, in the order of
-            `data_format`. Height and width are at least 32 or `None`; any
-            number of channels works. Defaults to {size}x{size}x3.
-        pooling: `None`, `"avg"` or `"max"`: what ends a network without top.
-            Defaults to `None`, the 4D features.
-        classes: Integer. Number of classes. Defaults to `{classes}`.
-        classifier_activation: String, callable or `None` for logits. Defaults
-            to `"softmax"`.
-        name: String. Name of the model. Defaults to `"{name}"`.
-        include_preprocessing: Boolean. Whether the network takes pixels 0-255
-            and scales them itself. Defaults to `True`.
+{common}
         attention_learning: String, `"residual"` for `(1 + M) * T` or
             `"naive"` for `M * T`. Defaults to `"residual"`.
         mask_activation: String, `"mixed"`, `"channel"` or `"spatial"`.
@@ -46,29 +26,12 @@ _ARGUMENTS = """
         interpolation: String, `"bilinear"`, `"bilinear_align_corners"` (as
             the authors' code) or `"transpose"` (learned). Defaults to
             `"bilinear"`.
-        data_format: String, `"channels_last"` or `"channels_first"`. Defaults
-            to Keras's global setting.
         remat: Boolean. Whether each Attention Module computes its activations
             again for the backward pass, to save memory. Defaults to `False`.
-        class_names: Optional list of `classes` strings, kept in the model.
-            Defaults to `None`.
-
-    Returns:
-        A functional `keras.Model`; see `keras_ratn.ResidualAttentionNetwork`.
-    """
+{last}"""
 
 
-def _documented(builder):
-    """Completes a builder's own docstring by what all of them share."""
-    name = builder.__name__.lower()
-    family = VARIANTS[name].family
-    builder.__doc__ = builder.__doc__.rstrip() + _ARGUMENTS.format(
-        size=family.size, classes=family.classes, name=name
-    )
-    return builder
-
-
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def Attention56(
     include_top=True,
     weights=None,
@@ -113,7 +76,7 @@ def Attention56(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def Attention92(
     include_top=True,
     weights=None,
@@ -158,7 +121,7 @@ def Attention92(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def Attention128(
     include_top=True,
     weights=None,
@@ -203,7 +166,7 @@ def Attention128(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def Attention164(
     include_top=True,
     weights=None,
@@ -248,7 +211,7 @@ def Attention164(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def Attention236(
     include_top=True,
     weights=None,
@@ -293,7 +256,7 @@ def Attention236(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def Attention452(
     include_top=True,
     weights=None,
@@ -339,7 +302,7 @@ def Attention452(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def AttentionNeXt56(
     include_top=True,
     weights=None,
@@ -384,7 +347,7 @@ def AttentionNeXt56(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def AttentionNeXt92(
     include_top=True,
     weights=None,
@@ -429,7 +392,7 @@ def AttentionNeXt92(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def AttentionInception56(
     include_top=True,
     weights=None,
@@ -475,7 +438,7 @@ def AttentionInception56(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def AttentionInception92(
     include_top=True,
     weights=None,
@@ -520,7 +483,7 @@ def AttentionInception92(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def CifarAttention56(
     include_top=True,
     weights=None,
@@ -565,7 +528,7 @@ def CifarAttention56(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def CifarAttention92(
     include_top=True,
     weights=None,
@@ -610,7 +573,7 @@ def CifarAttention92(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def CifarAttention128(
     include_top=True,
     weights=None,
@@ -655,7 +618,7 @@ def CifarAttention128(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def CifarAttention164(
     include_top=True,
     weights=None,
@@ -700,7 +663,7 @@ def CifarAttention164(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def CifarAttention236(
     include_top=True,
     weights=None,
@@ -745,7 +708,7 @@ def CifarAttention236(
     )
 
 
-@_documented
+@_documentation.documented(_ARGUMENTS)
 def CifarAttention452(
     include_top=True,
     weights=None,
@@ -812,28 +775,3 @@ BUILDERS = {
         CifarAttention452,
     )
 }
-
-
-def list_models(pattern="*", pretrained=False):
-    """Names of the networks that can be built.
-
-    Args:
-        pattern: String with the wildcards `*`, `?` and `[...]`; case does not
-            matter. Defaults to `"*"`, all of them.
-        pretrained: Boolean. Whether to list only networks with registered
-            weights. Defaults to `False`.
-
-    Returns:
-        Sorted list of strings, each the name of a function of `keras_ratn`.
-
-    Example:
-
-    >>> keras_ratn.list_models("*next*")
-    ['AttentionNeXt56', 'AttentionNeXt92']
-    """
-    return sorted(
-        name
-        for name in BUILDERS
-        if fnmatch.fnmatch(name.lower(), pattern.lower())
-        and (not pretrained or CHECKPOINTS.get(name.lower()))
-    )

@@ -1,4 +1,4 @@
-"""Memory and time of the position attentions against the size of the map:
+"""Memory and time of attention over positions against the size of the map:
 
     KERAS_BACKEND=torch python -m tests.benchmarks.attention_over_positions
 
@@ -27,6 +27,9 @@ ATTENTIONS = {
     "channel_affinity": ({}, "linear"),
     "external": ({}, "linear"),
     "multi_head_external": ({"num_heads": 4}, "linear"),
+    "dual": ({"classes": 4}, "quadratic"),
+    "pixel": ({}, "linear"),
+    "spatial_transformer": ({}, "linear"),
 }
 
 
@@ -44,7 +47,7 @@ def forward_pass(name, options, size):
     x = ops.convert_to_tensor(x)
 
     def run():
-        return ops.convert_to_numpy(layer(x, training=False))
+        return ops.convert_to_numpy(layer(x))
 
     run()
     return run

@@ -260,7 +260,7 @@ def test_refuses_a_mask_where_there_is_none():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", keras_ratn.list_models())
+@pytest.mark.parametrize("name", keras_ratn.list_models("*attention*"))
 def test_every_registered_network(name):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("once is enough")

@@ -192,7 +192,7 @@ def test_every_option_in_every_kind(options, quantize, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", keras_ratn.list_models())
+@pytest.mark.parametrize("name", keras_ratn.list_models("*attention*"))
 def test_every_registered_network_in_int8(name, tmp_path):
     model = getattr(keras_ratn, name)(input_shape=(32, 32, 3))
     to_tflite(

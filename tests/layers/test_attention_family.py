@@ -292,7 +292,7 @@ def test_highway_gate_starts_near_the_identity():
     outputs, mask = layers.HighwayGate(gate_bias=-30.0)(
         x, return_attention_mask=True
     )
-    assert float(ops.max(mask)) < 1e-6
+    assert ops.convert_to_numpy(mask).max() < 1e-6
     np.testing.assert_allclose(ops.convert_to_numpy(outputs), x, atol=1e-4)
 
 
@@ -454,6 +454,26 @@ def _call(layer, shape=SHAPE):
             "`output_size` must be an integer of at least 1",
         ),
         (
+            lambda: layers.SpatialTransformer((4, 0)),
+            "`output_size` must be an integer of at least 1",
+        ),
+        (
+            lambda: layers.SpatialTransformer(4),
+            "must be a pair of integers.*Received: output_size=4",
+        ),
+        (
+            lambda: layers.DualAttention(3, affinity="alike"),
+            "`affinity` must be one of",
+        ),
+        (
+            lambda: layers.PyramidSqueezeAttention((3, 5), (1, 0)),
+            "`groups` must be an integer of at least 1",
+        ),
+        (
+            lambda: layers.PyramidSqueezeAttention((3, 0), (1, 1)),
+            "`kernel_sizes` must be an integer of at least 1",
+        ),
+        (
             lambda: layers.HighwayGate(data_format="rows_first"),
             "`data_format` must be one of",
         ),
@@ -462,6 +482,31 @@ def _call(layer, shape=SHAPE):
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("bam", ["reduction_ratio", "dilation_rate"]),
+        ("cbam", ["reduction_ratio", "kernel_size"]),
+        ("dual", ["filters"]),
+        ("eca", ["kernel_size"]),
+        ("emsa", ["num_heads", "spatial_reduction_ratio"]),
+        ("external", ["memory_size"]),
+        ("highway", ["kernel_size"]),
+        ("multi_head_external", ["num_heads", "expansion", "memory_size"]),
+        ("position", ["reduction_ratio"]),
+        ("psa", ["strides", "reduction_ratio"]),
+        ("sc", ["strides", "dilation_rate", "pool_size"]),
+        ("se", ["reduction_ratio", "groups", "group_size"]),
+        ("spatial_transformer", ["filters"]),
+    ],
+)
+def test_integer_arguments_errors(name, arguments):
+    options = {"classes": 3} if name == "dual" else {}
+    for argument in arguments:
+        with pytest.raises(ValueError, match=f"`{argument}` must be an integ"):
+            layers.get(name, **options, **{argument: 0})
 
 
 def test_self_calibrated_conv_checks_sizes_after_it_is_built():

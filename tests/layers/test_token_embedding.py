@@ -31,6 +31,9 @@ def test_unfold_orders_by_row_column_and_channel():
 def test_unfold_arguments():
     with pytest.raises(ValueError, match="`padding` must be an integer of at"):
         layers.Unfold(3, padding=-1)
+    for argument in ("size", "strides"):
+        with pytest.raises(ValueError, match=f"`{argument}` must be an int"):
+            layers.Unfold(**{"size": 3, argument: 0})
 
 
 def test_class_token_keeps_the_contract():

@@ -23,6 +23,19 @@ def taps(*kernel_sizes):
     return tuple({"kernel_size": size} for size in kernel_sizes)
 
 
+def strided_first(num_blocks):
+    """The networks of the SE paper, which have no builder of their own."""
+    backbone = ResidualBackbone(num_blocks, stride_first=True, attention="se")
+    arguments = {**ARGUMENTS, "input_shape": SIZE, "classes": 1000}
+    return k.models._ends.image_classifier(backbone.features, **arguments)
+
+
+def on_maps(layer):
+    """A model of one layer on 512 maps."""
+    inputs = keras.Input((28, 28, 512))
+    return keras.Model(inputs, layer(inputs))
+
+
 # Configuration, named as in the developers' table of the authors' networks:
 # (builder, trainable parameters, multiply-accumulates or None, slow). None
 # stands where the authors' count has products that here are no layer's: ECA's
@@ -478,6 +491,52 @@ NUMBERS = {
         16_183_122_880,
         True,
     ),
+    "se_resnet50_biased(cadene/caffe)": (
+        lambda: strided_first((3, 4, 6, 3)),
+        28_088_024,
+        3_860_488_192,
+        True,
+    ),
+    "se_resnet101_biased(cadene/caffe)": (
+        lambda: strided_first((3, 4, 23, 3)),
+        49_326_872,
+        7_574_937_600,
+        True,
+    ),
+    "se_resnet152_biased(cadene/caffe)": (
+        lambda: strided_first((3, 8, 36, 3)),
+        66_821_848,
+        11_288_993_792,
+        True,
+    ),
+    "external_attention_module_512": (
+        lambda: on_maps(k.layers.ExternalAttention()),
+        591_360,
+        None,
+        False,
+    ),
+}
+# The rest of the authors' table, and why it is left out.
+NOT_BUILT = {
+    "eca_mobilenet_v2": "the family has no MobileNetV2",
+    "se_resnext50_32x4d_biased(cadene/caffe)": "ResNet has no grouped blocks",
+    "se_resnext101_32x4d_biased(cadene/caffe)": "ResNet has no grouped blocks",
+    "epsanet50_large_PUBLISHED_ARITHMETIC": "never released, nor determined",
+    "epsanet101_large_PUBLISHED_ARITHMETIC": "never released, nor determined",
+    "epsanet50_large_k3579_G32_hypothesis": "not what was published",
+}
+
+# With the matrix products inside the attention layers.
+MACS_WITH_PRODUCTS = {
+    "rest_lite": 1_533_125_376,
+    "rest_small": 2_093_352_960,
+    "rest_base": 4_625_875_648,
+    "rest_large": 8_359_835_584,
+    "danet_resnet50_os8_mg_cityscapes19": 38_619_062_272,
+    "danet_resnet50_deepstem_os8_mg_cityscapes19": 39_974_215_680,
+    "danet_resnet101_os8_mg_cityscapes19": 53_467_947_008,
+    "danet_resnet101_deepstem_os8_mg_cityscapes19": 54_823_100_416,
+    "eamlp_7_224": 1_465_194_496,
 }
 
 
@@ -498,6 +557,9 @@ def test_numbers(name):
     assert _count(model.trainable_variables) == parameters
     if macs is not None:
         assert count_macs(model) == macs
+    if name in MACS_WITH_PRODUCTS:
+        macs = count_macs(model, matrix_products=True)
+        assert macs == MACS_WITH_PRODUCTS[name]
 
 
 def test_numbers_are_the_authors(shared):
@@ -509,6 +571,9 @@ def test_numbers_are_the_authors(shared):
         theirs = known[name].get("macs_conv_matmul")
         theirs = known[name].get("macs_conv_linear_only", theirs)
         assert macs in (None, theirs)
+    for name, macs in MACS_WITH_PRODUCTS.items():
+        assert macs == known[name]["macs_conv_matmul"]
+    assert set(known) - set(NUMBERS) == set(NOT_BUILT)
 
 
 def test_every_builder_has_numbers():
@@ -520,9 +585,7 @@ def test_every_builder_has_numbers():
         ).replace("net_resnet", "net"), (builder, built)
 
 
-def test_listing():
-    assert k.list_family_models("eanet*") == ["EANet101", "EANet50"]
-    assert k.list_family_models() == sorted(FAMILY_BUILDERS)
+def test_builders_are_public():
     for name in FAMILY_BUILDERS:
         assert getattr(k, name) is FAMILY_BUILDERS[name]
         assert FAMILY_BUILDERS[name].__doc__
@@ -656,6 +719,33 @@ def test_any_size_and_any_channels(name):
     assert pooled.output_shape == (None, channels)
 
 
+@pytest.mark.parametrize("name", ["bam", "rest"])
+def test_what_users_of_other_packages_expect(name, tmp_path):
+    """Weights by path, other classes, own preprocessing, a description."""
+    model = tiny(name)
+    x = images(2, 64, 72, 3)
+    expected = model.predict(x, verbose=0)
+    path = str(tmp_path / "tiny.weights.h5")
+    model.save_weights(path)
+    same = tiny(name, weights=path, include_preprocessing=False)
+    scaled = ops.convert_to_numpy(k.preprocess_input(x))
+    np.testing.assert_allclose(
+        same.predict(scaled, verbose=0), expected, rtol=1e-3, atol=1e-5
+    )
+    headless = tiny(name, weights=path, include_top=False)
+    for ours, theirs in zip(headless.weights, model.weights):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs)
+        )
+    fewer = tiny(name, weights=path, classes=2, class_names=["a", "b"])
+    assert fewer.predict(x, verbose=0).shape == (2, 2)
+    rows = k.describe(model, print_table=False)
+    assert sum(row.macs for row in rows) == count_macs(model) > 0
+    assert sum(row.parameters for row in rows) == _count(
+        model.trainable_variables
+    )
+
+
 def test_eamlp_without_top_returns_the_class_token():
     assert tiny("eamlp", include_top=False).output_shape == (None, 16)
 
@@ -705,6 +795,18 @@ def test_input_tensor():
             "height and width must be known",
         ),
         (lambda: k.DANet50(stem="cifar"), "`stem` must be one of"),
+        (
+            lambda: ResidualBackbone((1, 1), "dense"),
+            "`block` must be one of",
+        ),
+        (
+            lambda: k.DANet50(include_top=False, pooling="sum"),
+            "`pooling` must be one of",
+        ),
+        (
+            lambda: k.EANet50(classes=0),
+            "`classes` must be an integer of at least 1",
+        ),
         (
             lambda: k.SegmentationNetwork(TINY["basic"], "fcn"),
             "`head` must be one of",
@@ -900,3 +1002,127 @@ def test_segmentation_learns_shapes(head):
     after = model.evaluate(x[:16], y[:16], verbose=0, return_dict=True)
     print(f"{head}: mIoU {before['miou']:.3f} -> {after['miou']:.3f}")
     assert after["miou"] > 0.6 > before["miou"]
+
+
+# === Looking inside ===
+
+MAPS = {
+    "bam": {"stage1_attention": (16, 18, 32)},
+    "eca": {
+        "stage1_block1_attention": (1, 1, 8 * 4),
+        "stage2_block1_attention": (1, 1, 16 * 4),
+    },
+    "psa": {
+        "stage1_block1_attention": (1, 1, 64),
+        "stage2_block1_attention": (1, 1, 64),
+    },
+    "self_calibrated": {
+        "stage1_block1_b2": (16, 18, 4),
+        "stage2_block1_b2": (16, 18, 8),  # pooled after it
+    },
+    "rest": {
+        "stem_positions": (16, 18, 8),
+        "stage1_block1_attention": (2, 3, 1),  # keys are 8 times smaller
+        "stage2_embed_positions": (8, 9, 16),
+        "stage2_block1_attention": (2, 3, 2),
+        "stage3_embed_positions": (4, 5, 16),
+        "stage3_block1_attention": (2, 3, 2),
+        "stage4_embed_positions": (2, 3, 16),
+        "stage4_block1_attention": (2, 3, 2),
+    },
+}
+PYRAMIDS = {
+    "basic": ["P2", "P3"],
+    "eca": ["P0", "P1"],
+    "self_calibrated": ["P2", "P3"],
+    "rest": ["P2", "P3", "P4", "P5"],
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_attention_can_be_seen(name):
+    model = tiny(name)
+    masks = k.attention_masks(model, images(2, 64, 72, 3))
+    shapes = {key: mask.shape[1:] for key, mask in masks.items()}
+    assert shapes == MAPS[name]
+    overlays = k.overlay_masks(images(2, 64, 72, 3), masks)
+    pictures = [key for key in MAPS[name] if MAPS[name][key][0] > 1]
+    assert list(overlays) == pictures
+
+
+def test_networks_without_attention_say_so():
+    with pytest.raises(ValueError, match="nor any other attention layer"):
+        k.attention_masks(tiny("basic"), images(1, 64, 72, 3))
+
+
+@pytest.mark.parametrize("name", PYRAMIDS)
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_pyramid_of_the_family(name, data_format):
+    shape = (65, 81, 3)
+    if data_format == "channels_first":
+        shape = (3, 65, 81)
+    model = tiny(
+        name, input_shape=shape, data_format=data_format, include_top=False
+    )
+    pyramid = k.feature_pyramid(model)
+    assert list(pyramid) == PYRAMIDS[name]
+    for level, tensor in pyramid.items():
+        step = 2 ** int(level[1:])
+        size = (-(-65 // step), -(-81 // step))
+        last = data_format == "channels_last" or name == "rest"
+        assert tensor.shape[1:3] == size if last else tensor.shape[2:] == size
+
+
+def test_networks_without_maps_have_no_pyramid():
+    with pytest.raises(ValueError, match="layers named after its stages"):
+        k.feature_pyramid(tiny("eamlp"))
+
+
+def segmentation(head, **arguments):
+    arguments = {"input_shape": (33, 42, 3), "classes": 3, **arguments}
+    return k.SegmentationNetwork(SEGMENTATION_BACKBONE, head, **arguments)
+
+
+def test_attention_of_segmentation_networks_can_be_seen():
+    x = images(1, 33, 42, 3)
+    danet = segmentation("danet")
+    masks = k.attention_masks(danet, x)
+    shapes = {key: mask.shape[1:] for key, mask in masks.items()}
+    assert shapes == {"head/position": (9, 11, 1), "head/channel": (1, 1, 8)}
+    # What all positions receive is what all positions give.
+    np.testing.assert_allclose(masks["head/position"].sum(), 1, rtol=1e-4)
+    first = segmentation(
+        "danet", data_format="channels_first", input_shape=(3, 33, 42)
+    )
+    first.set_weights(danet.get_weights())
+    other = k.attention_masks(first, x.transpose(0, 3, 1, 2))
+    for key, mask in masks.items():
+        np.testing.assert_allclose(other[key], mask, rtol=1e-3, atol=1e-6)
+    masks = k.attention_masks(segmentation("eanet"), x)
+    assert masks["head_attention"].shape == (1, 9, 11, 64)
+    # Each position's shares of the slots.
+    np.testing.assert_allclose(masks["head_attention"].sum(-1), 1, rtol=1e-4)
+    assert list(k.feature_pyramid(danet)) == ["P2"]
+
+
+def test_masks_are_those_that_the_layers_return():
+    model = tiny("eca")
+    layer = model.get_layer("stage2_block1_attention")
+    x = images(2, 64, 72, 3)
+    features = keras.Model(model.inputs, layer.input)(x)
+    after, expected = layer(features, return_attention_mask=True)
+    masks = k.attention_masks(model, x)
+    np.testing.assert_allclose(
+        masks[layer.name], ops.convert_to_numpy(expected), rtol=1e-4
+    )
+
+
+def test_figure_draws_channel_weights_as_a_curve(tmp_path):
+    pytest.importorskip("matplotlib")
+    figure = k.plot_attention(
+        tiny("eca"), images(1, 64, 72, 3), path=tmp_path / "eca.png"
+    )
+    assert len(figure.axes) == 2 * 4
+    assert [len(axis.lines) for axis in figure.axes] == [0, 0, 1, 0] * 2
+    (curve,) = figure.axes[2].lines
+    assert len(curve.get_ydata()) == 32

@@ -44,7 +44,7 @@ def _named(names):
 
 
 def test_every_builder_is_pinned():
-    assert sorted(NUMBERS) == sorted(BUILDERS) == keras_ratn.list_models()
+    assert sorted(NUMBERS) == sorted(BUILDERS)
     assert sorted(VARIANTS) == sorted(name.lower() for name in BUILDERS)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from training_runs import smallest
 
+import keras_ratn
 from training.errors import RunError
 from training.networks import build_network
 
@@ -39,3 +40,30 @@ def test_choices_of_the_config_reach_the_network():
     network = build_network(dataclasses.replace(config, runtime=remat), "ab")
     assert network.get_layer("stage2_attention1").remat
     assert isinstance(network, keras.Model)
+
+
+def test_attention_of_the_config_reaches_the_network():
+    network = build_network(smallest(attention="eca"), ["a", "b"])
+    assert isinstance(
+        network.get_layer("stage2_attention1"),
+        keras_ratn.layers.EfficientChannelAttention,
+    )
+    trunk = build_network(smallest(attention="none"), ["a", "b"])
+    assert "stage2_attention1" not in [layer.name for layer in trunk.layers]
+    assert trunk.count_params() == network.count_params() - 3
+
+
+def test_networks_of_the_attention_family():
+    config = smallest(model="CifarResNet18", attention="eca")
+    network = build_network(config, ["a", "b"])
+    assert network.name == "cifarresnet18"
+    assert network.output_shape == (None, 2)
+    attention = network.get_layer("stage4_block2_attention")
+    assert attention.output.shape == (None, 4, 4, 512)
+    for changes, words in (
+        ({"mask_activation": "spatial"}, "no choice of mask_activation"),
+        ({"model": "restlite"}, "'restlite' has no choice of attention"),
+        ({"model": "danet50"}, "no network 'danet50'"),
+    ):
+        with pytest.raises(RunError, match=words):
+            build_network(dataclasses.replace(config, **changes), ["a", "b"])
