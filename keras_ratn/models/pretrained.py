@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import json
 import math
 import os
 import pathlib
@@ -42,8 +43,34 @@ class Checkpoint:
     class_names: tuple | None = None
 
 
-# Variant -> name of the checkpoint, `dataset` or `dataset_recipe` -> record.
-CHECKPOINTS: dict[str, dict[str, Checkpoint]] = {}
+def packaged_checkpoints(folder=PACKAGED):
+    """The records of the weights in the package, from their cards.
+
+    A card is a JSON file beside its weights; `training/release.py` writes
+    both. It holds more than a record: recipe, seed, hardware, calibration.
+
+    Args:
+        folder: `pathlib.Path`. Defaults to the package's own.
+
+    Returns:
+        Dictionary: variant -> name of the checkpoint (`dataset` or
+        `dataset_recipe`) -> `Checkpoint`.
+    """
+    checkpoints = {}
+    for path in sorted(folder.glob("*.json")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        fields = dataclasses.fields(Checkpoint)
+        record = Checkpoint(
+            **{field.name: card[field.name] for field in fields}
+        )
+        record = dataclasses.replace(
+            record, class_names=tuple(record.class_names)
+        )
+        checkpoints.setdefault(card["variant"], {})[card["name"]] = record
+    return checkpoints
+
+
+CHECKPOINTS = packaged_checkpoints()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,90 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from training_runs import smallest
+
+from keras_ratn import VARIANTS
+from keras_ratn.models import pretrained
+from training import release
+from training.errors import RunError
+from training.evaluate import predictions
+from training.networks import ARCHITECTURES
+from training.networks import build_network
+from training.sources import load_source
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run's folder, with weights that were not trained."""
+    folder = tmp_path_factory.mktemp("run")
+    config = smallest()
+    network = build_network(config, [str(i) for i in range(10)])
+    network.save(folder / "last.keras")
+    (folder / "config.json").write_text(json.dumps(config.to_dict()))
+    history = [{"epoch": 1, "images_per_second": 10.0, "val_accuracy": 0.5}]
+    results = {"history": history, "environment": {"cpus": 2}}
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setitem(VARIANTS, "smallest", ARCHITECTURES["smallest"])
+
+
+def test_a_released_run_is_found_by_name(run, registered, tmp_path):
+    card = release.release(release.Arguments(str(run), "digits", out=tmp_path))
+    record = pretrained.packaged_checkpoints(tmp_path)["smallest"]["digits"]
+    assert record.classes == 10 and record.input_size == 32
+    assert record.class_names == tuple("0123456789")
+    assert record.sha256 == card["sha256"]
+    assert card["training_seconds"] == 6  # 58 images at 10 a second
+
+    # The card's accuracy is that of the file, loaded again.
+    config = smallest()
+    network = build_network(config, list("0123456789"))
+    pretrained.load_weights(network, tmp_path / record.source)
+    test = load_source(config.data, config.seed).test
+    scores, labels = predictions(
+        lambda x: network.predict_on_batch(x.astype("float32")), test, 16
+    )
+    accuracy = np.mean(scores.argmax(1) == labels)
+    assert record.accuracy == pytest.approx(100 * accuracy, abs=0.005)
+
+    whole = keras.saving.load_model(run / "last.keras")
+    for mine, theirs in zip(network.weights, whole.weights):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(mine),
+            keras.ops.convert_to_numpy(theirs).astype("float16"),
+        )
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "smallest_digits.json",
+        "smallest_digits.weights.h5",
+    }
+
+
+def test_only_builders_are_released(run, tmp_path):
+    with pytest.raises(RunError, match="have a builder"):
+        release.release(release.Arguments(str(run), "digits", out=tmp_path))
+
+
+def test_an_unfinished_run_is_not_released(tmp_path, capsys):
+    assert release.main([str(tmp_path), "digits"]) == 1
+    assert "no finished run: it has no config.json" in capsys.readouterr().err
+
+
+def test_large_and_overflowing_weights_leave_nothing(
+    run, registered, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(release, "LARGEST_FILE", 100)
+    arguments = release.Arguments(str(run), "digits", out=tmp_path)
+    with pytest.raises(RunError, match="MiB; a file in the package"):
+        release.release(arguments)
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    network.layers[-1].bias.assign([1e6])
+    with pytest.raises(RunError, match="too large for float16"):
+        release.write_float16(network, tmp_path / "large.weights.h5")
+    (tmp_path / "large.weights.h5").unlink()
+    assert list(tmp_path.iterdir()) == []

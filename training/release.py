@@ -1,0 +1,194 @@
+"""Makes the weights of a finished run loadable by name, offline.
+
+    python -m training.release runs/cifar10_short cifar10
+
+writes `keras_ratn/weights/VARIANT_NAME.weights.h5`, in float16, and beside it
+a card in JSON, from which the package learns the name. The card's accuracy
+is measured with the written file, in float32, on the test images of the run's
+own data.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import pathlib
+import sys
+import tempfile
+from typing import Annotated
+
+import h5py
+import keras
+import numpy as np
+import tyro
+
+import keras_ratn
+
+from .checkpoint import publish_text
+from .checkpoint import published
+from .config import Experiment
+from .errors import RunError
+from .evaluate import predictions
+from .metrics import report
+from .sources import load_source
+
+LARGEST_FILE = 12 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What becomes of which run."""
+
+    run_dir: Annotated[str, tyro.conf.Positional]
+    """Folder of a finished run of one of the package's own networks."""
+    name: Annotated[str, tyro.conf.Positional]
+    """The name to load the weights by: the data set, or DATASET_RECIPE."""
+    hardware: str = ""
+    """What it was trained on, in words."""
+    licence: str = "Apache-2.0"
+    """Licence of the weights."""
+    out: str = str(pathlib.Path(keras_ratn.__file__).parent / "weights")
+    """Folder of the package's weights."""
+
+
+def main(arguments=None):
+    """Runs the command and returns its exit status."""
+    try:
+        card = release(
+            tyro.cli(Arguments, prog="training.release", args=arguments)
+        )
+    except (RunError, ValueError) as error:
+        print(f"release: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(card, indent=2))
+    return 0
+
+
+def release(arguments):
+    """Writes the weights file and the card; returns the card.
+
+    Args:
+        arguments: `Arguments`.
+
+    Returns:
+        Dictionary, as in the card's JSON.
+    """
+    run_dir = pathlib.Path(arguments.run_dir)
+    for name in ("config.json", "results.json", "last.keras"):
+        if not (run_dir / name).is_file():
+            raise RunError(
+                f"{run_dir} is no finished run: it has no {name}. Train to "
+                "the end first."
+            )
+    config = Experiment.read(run_dir / "config.json")
+    results = json.loads((run_dir / "results.json").read_text())
+    variant = config.model.lower()
+    if variant not in keras_ratn.VARIANTS:
+        raise RunError(
+            "Only networks that have a builder can be loaded by name. "
+            f"Received: model={config.model!r}"
+        )
+    source = load_source(config.data, config.seed)
+    if source.test is None:
+        raise RunError("The run's data have no test images to measure on.")
+    out = pathlib.Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{variant}_{arguments.name}.weights.h5"
+    with published(path) as temporary:
+        write_float16(
+            keras.saving.load_model(run_dir / "last.keras"), temporary
+        )
+        measured = _measure(temporary, config, source)
+    last = results["history"][-1]
+    card = {
+        "variant": variant,
+        "name": arguments.name,
+        "source": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "classes": len(source.class_names),
+        "class_names": source.class_names,
+        "input_size": config.data.image_size,
+        "accuracy": round(100 * measured["top1"], 2),
+        "licence": arguments.licence,
+        "measured": measured,
+        "validation_accuracy": last.get("val_accuracy"),
+        "hardware": arguments.hardware,
+        "training_seconds": round(_seconds(results, len(source.train))),
+        "seed": config.seed,
+        "recipe": config.to_dict(),
+        "trained_with": results["environment"],
+        "date": datetime.date.today().isoformat(),
+    }
+    publish_text(
+        out / f"{variant}_{arguments.name}.json",
+        json.dumps(card, indent=2) + "\n",
+    )
+    return card
+
+
+def write_float16(model, path):
+    """Saves a model's weights at half the size of float32.
+
+    Args:
+        model: `keras.Model`.
+        path: Ends in `.weights.h5`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        whole = os.path.join(folder, "whole.weights.h5")
+        model.save_weights(whole)
+        with h5py.File(whole) as old, h5py.File(path, "w") as new:
+            new.attrs.update(old.attrs)
+
+            def copy(name, item):
+                if isinstance(item, h5py.Group):
+                    new.require_group(name).attrs.update(item.attrs)
+                    return
+                value = item[()]
+                if value.dtype == np.float32:
+                    with np.errstate(over="ignore"):
+                        value = value.astype("float16")
+                    if not np.isfinite(value).all():
+                        raise RunError(f"{name} is too large for float16.")
+                data = new.create_dataset(name, data=value)
+                data.attrs.update(item.attrs)
+
+            old.visititems(copy)
+    size = os.path.getsize(path)
+    if size > LARGEST_FILE:
+        raise RunError(
+            f"The weights take {size / 2**20:.1f} MiB; a file in the package "
+            f"may take {LARGEST_FILE / 2**20:.0f}."
+        )
+
+
+def _measure(path, config, source):
+    """Accuracy and calibration of the file on the test images, in float32."""
+    keras.config.set_dtype_policy("float32")
+    size = config.data.image_size
+    model = keras_ratn.ResidualAttentionNetwork(
+        keras_ratn.VARIANTS[config.model.lower()],
+        weights=str(path),
+        input_shape=(size, size, source.channels),
+        classes=len(source.class_names),
+        attention_learning=config.attention_learning,
+        mask_activation=config.mask_activation,
+        mask_structure=config.mask_structure,
+    )
+    scores, labels = predictions(
+        lambda images: model.predict_on_batch(images.astype("float32")),
+        source.test,
+        250,
+    )
+    numbers = report(np.asarray(scores), labels, source.class_names)
+    kept = {k: v for k, v in numbers.items() if isinstance(v, (int, float))}
+    return {**kept, "backend": keras.backend.backend()}
+
+
+def _seconds(results, images):
+    """Of all epochs, without evaluation."""
+    return sum(images / row["images_per_second"] for row in results["history"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
