@@ -8,6 +8,7 @@ NAMES = (
     "cifar10",
     "cifar10_modern",
     "cifar10_short",
+    "cifar10_small",
     "cifar100",
     "imagenet",
 )
