@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import pathlib
+import re
 import tempfile
 
 import keras
@@ -190,12 +191,21 @@ def _convert(model, quantize, images, input_type, output_type, batch_size):
                 _calibrate(converter, images, batch_size, integers_only)
             return converter.convert()
 
-        if images is None:
-            return converted(integers_only=True)
+        if images is not None:
+            # The converter fails in various ways where some step has no
+            # integer kernel.
+            with contextlib.suppress(Exception):
+                return converted(integers_only=True)
         try:
-            return converted(integers_only=True)
-        except (RuntimeError, ValueError):  # some step has no integer kernel
             return converted(integers_only=False)
+        except Exception as error:
+            unknown = re.findall(r"TF Select ops: (.*)", str(error))
+            if not unknown:
+                raise
+            raise ValueError(
+                "LiteRT has no operation for a step of the model: "
+                f"{unknown[0]}. Replace it by others. Nothing was written."
+            ) from error
 
 
 def _calibrate(converter, images, batch_size, integers_only):

@@ -97,19 +97,29 @@ def test_facts_stand_beside_and_inside(files):
         assert json.loads(archive.read("model.json"))["model"] == entry["model"]
 
 
-def test_keeps_in_floats_what_has_no_integer_kernel(tmp_path):
+def with_step(function):
+    """A small model with this function of the maps in its middle."""
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Rescaling(1 / 255)(inputs)
-    x = keras.layers.Conv2D(4, 3)(x)
-    x = keras.ops.erf(x)
+    x = function(keras.layers.Conv2D(4, 3)(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    return keras.Model(inputs, keras.layers.Dense(3)(x))
+
+
+def test_keeps_in_floats_what_has_no_integer_kernel(tmp_path):
+    model = with_step(keras.ops.sin)
     images = random_pixels(16, 8)
     path = to_tflite(model, tmp_path / "m.tflite", "int8", [images])
-    assert sum(metadata.read(path)["float_operations"].values()) > 0
+    assert metadata.read(path)["float_operations"]["SIN"] == 1
     scores = LiteRTModel(path).predict(images)["scores"]
     expected = predict(model, images)
     assert np.abs(scores - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_names_what_litert_cannot_compute(tmp_path):
+    with pytest.raises(ValueError, match="no operation for a step.*Erf"):
+        to_tflite(with_step(keras.ops.erf), tmp_path / "m.tflite")
+    assert nothing_in(tmp_path)
 
 
 def test_dead_tensors_do_not_stop_the_file(tmp_path):
