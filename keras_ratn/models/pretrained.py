@@ -181,7 +181,7 @@ def load_weights(model, path):
 
 
 def _shapes_in_file(path):
-    """Layer name -> sorted shapes of all its variables, as saved."""
+    """Layer name -> sorted shapes of all its weights, as saved."""
     try:
         with _open(path) as file:
             return {
@@ -212,18 +212,27 @@ def _open(path):
 def _dataset_shapes(group):
     shapes = []
 
-    def visit(_, item):
-        if isinstance(item, h5py.Dataset):
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset) and not _is_random_state(name):
             shapes.append(tuple(item.shape))
 
     group.visititems(visit)
     return sorted(shapes)
 
 
+def _is_random_state(path):
+    """Whether a variable is the state of a dropout's random numbers."""
+    return "seed_generator" in path
+
+
 def _check_shapes(model, in_file, path):
     """Raises at the first layer that differs; says if the head must stay."""
     in_model = {
-        layer.name: sorted(tuple(v.shape) for v in layer.variables)
+        layer.name: sorted(
+            tuple(v.shape)
+            for v in layer.variables
+            if not _is_random_state(v.path)
+        )
         for layer in model.layers
     }
     # Layers of the file come after the model's own, for those it lacks.
