@@ -22,6 +22,7 @@ from .config import AugmentationConfig
 from .config import DataConfig
 from .data import num_steps
 from .data import Split
+from .errors import LossError
 from .errors import RunError
 from .networks import build_network
 from .runtime import open_run
@@ -132,7 +133,7 @@ def compare(arguments):
     ]
     folder = pathlib.Path(arguments.out)
     for row in rows:
-        train_seeds(row, config, folder, arguments.seeds)
+        train_seeds(row, source, folder, arguments.seeds)
     add_latencies(rows, folder, source)
     for row in rows:
         del row["run"]
@@ -251,16 +252,25 @@ def row_of_costs(config, attention, source):
     }
 
 
-def train_seeds(row, config, folder, seeds):
-    """Trains the row's network with each seed and adds what came out."""
-    results = []
+def train_seeds(row, source, folder, seeds):
+    """Trains the row's network with each seed and adds what came out.
+
+    The images are the same for all; a training whose loss becomes no number
+    is left out, with the reason.
+    """
+    results, row["why_no_accuracy"] = [], None
     for seed in range(1, seeds + 1):
-        run = dataclasses.replace(row["run"], seed=seed)
+        config = dataclasses.replace(row["run"], seed=seed)
         name = f"{row['attention']}-{seed}"
         print(f"\n{name}: {config.model}", flush=True)
-        results.append(finished(run, folder / name))
+        try:
+            results.append(finished(config, folder / name, source))
+        except LossError as error:
+            row["why_no_accuracy"] = f"seed {seed}: {error}"
     row["accuracies"] = [result["test"]["accuracy"] for result in results]
-    row["accuracy"] = statistics.mean(row["accuracies"])
+    row["accuracy"] = None
+    if row["accuracies"]:
+        row["accuracy"] = statistics.mean(row["accuracies"])
     # The first epoch holds the time to build and trace.
     speeds = [
         epoch["images_per_second"]
@@ -270,12 +280,12 @@ def train_seeds(row, config, folder, seeds):
     row["images_per_second"] = statistics.median(speeds) if speeds else None
 
 
-def finished(config, folder):
+def finished(config, folder, source):
     """The results of a run, from its folder if it is there."""
     if (folder / "results.json").exists():
         open_run(folder, config)
         return json.loads((folder / "results.json").read_text())
-    return train.run(config, folder)
+    return train.run(config, folder, source=source)
 
 
 def add_latencies(rows, folder, source):
@@ -359,17 +369,19 @@ def print_rows(rows, config, source, seeds):
     console = Console()
     console.print(table)
     for row in rows:
-        if row["why_no_int8"] is not None:
-            console.print(
-                f"{row['attention']}: no int8 latency: {row['why_no_int8']}",
-                markup=False,
-                highlight=False,
-            )
+        for what in ("accuracy", "int8"):
+            reason = row[f"why_no_{what}"]
+            if reason is not None:
+                console.print(
+                    f"{row['attention']}: no {what}: {reason}",
+                    markup=False,
+                    highlight=False,
+                )
 
 
 def cells(row):
     """A row of the table, as strings."""
-    accuracy = f"{row['accuracy']:.2%}"
+    accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
     if len(row["accuracies"]) > 1:
         spread = max(row["accuracies"]) - min(row["accuracies"])
         accuracy += f" ±{100 * spread / 2:.2f}"
@@ -393,7 +405,7 @@ def plot_rows(rows, path):
     costs = {"macs": "multiply-accumulates", "int8_ms": "int8 latency (ms)"}
     for axes, (key, label) in zip(all_axes, costs.items()):
         for row in rows:
-            if row[key] is None:
+            if None in (row[key], row["accuracy"]):
                 continue
             axes.plot(row[key], 100 * row["accuracy"], "o")
             axes.annotate(

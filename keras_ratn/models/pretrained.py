@@ -15,6 +15,8 @@ import h5py
 import keras
 
 HEAD = "predictions"
+# Where the networks that segment have their classifiers.
+SEGMENTATION_HEADS = ("head", "head_classifier_conv")
 EXTENSIONS = (".weights.h5", ".keras")
 PACKAGED = pathlib.Path(__file__).resolve().parents[1] / "weights"
 
@@ -183,13 +185,13 @@ def load_weights(model, path):
             f"Received: path={path!r}"
         )
     in_file = _shapes_in_file(path)
-    skip_head = _check_shapes(model, in_file, path)
+    kept = _check_shapes(model, in_file, path)
     before = [keras.ops.convert_to_numpy(v) for v in model.variables]
     try:
         with warnings.catch_warnings():
             # Keras would print whole arrays about a classifier left out.
             warnings.simplefilter("ignore")
-            model.load_weights(path, skip_mismatch=skip_head)
+            model.load_weights(path, skip_mismatch=bool(kept))
     except Exception as error:
         for variable, value in zip(model.variables, before):
             variable.assign(value)
@@ -197,18 +199,23 @@ def load_weights(model, path):
             f"The weights file {path} could not be loaded; the model is "
             f"unchanged. Keras says: {error}"
         ) from error
-    if skip_head:
+    if kept == [HEAD]:
         there = in_file.get(HEAD)
         reason = f"is for {max(there)[-1]} classes" if there else "is absent"
         print(
             f"Loaded all weights but the classifier's: in {path} it {reason}, "
             f"here for {model.get_layer(HEAD).units}; it keeps its own."
         )
+    elif kept:
+        print(
+            f"Loaded all weights but those of {kept[0]!r} whose shapes differ "
+            f"in {path}; they keep their own."
+        )
     return model
 
 
 def _shapes_in_file(path):
-    """Layer name -> sorted shapes of all its variables, as saved."""
+    """Layer name -> sorted shapes of all its weights, as saved."""
     try:
         with _open(path) as file:
             return {
@@ -239,24 +246,38 @@ def _open(path):
 def _dataset_shapes(group):
     shapes = []
 
-    def visit(_, item):
-        if isinstance(item, h5py.Dataset):
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset) and not _is_random_state(name):
             shapes.append(tuple(item.shape))
 
     group.visititems(visit)
     return sorted(shapes)
 
 
+def _is_random_state(path):
+    """Whether a variable is the state of a dropout's random numbers."""
+    return "seed_generator" in path
+
+
 def _check_shapes(model, in_file, path):
-    """Raises at the first layer that differs; says if the head must stay."""
+    """Raises at the first layer that differs; lists heads that must stay."""
     in_model = {
-        layer.name: sorted(tuple(v.shape) for v in layer.variables)
+        layer.name: sorted(
+            tuple(v.shape)
+            for v in layer.variables
+            if not _is_random_state(v.path)
+        )
         for layer in model.layers
     }
+    kept = []
     # Layers of the file come after the model's own, for those it lacks.
-    for name in [*in_model, *in_file]:
+    for name in {**in_model, **in_file}:
         wanted, found = in_model.get(name, []), in_file.get(name, [])
-        if name != HEAD and wanted != found:
+        if wanted == found:
+            continue
+        if name in (HEAD, *SEGMENTATION_HEADS):
+            kept += [name] if wanted else []
+        elif wanted or not name.startswith("head"):
             raise ValueError(
                 f"The weights file {path} belongs to another architecture; "
                 f"the model is unchanged. First layer that differs: {name!r}. "
@@ -264,7 +285,7 @@ def _check_shapes(model, in_file, path):
                 f"{_summary(found)}. Build the network that the file was "
                 "saved from."
             )
-    return HEAD in in_model and in_model[HEAD] != in_file.get(HEAD)
+    return kept
 
 
 def _summary(shapes):

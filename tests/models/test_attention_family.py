@@ -1126,3 +1126,26 @@ def test_figure_draws_channel_weights_as_a_curve(tmp_path):
     assert [len(axis.lines) for axis in figure.axes] == [0, 0, 1, 0] * 2
     (curve,) = figure.axes[2].lines
     assert len(curve.get_ydata()) == 32
+
+
+@pytest.mark.parametrize("head", ["danet", "eanet"])
+def test_weights_of_a_segmentation_network(head, tmp_path, capsys):
+    """One file serves the whole, the features, and other classes."""
+    path = str(tmp_path / "whole.weights.h5")
+    whole = segmentation(head)
+    whole.save_weights(path)
+    x = images(1, 33, 42, 3)
+    same = segmentation(head, weights=path)
+    np.testing.assert_allclose(
+        same.predict(x, verbose=0), whole.predict(x, verbose=0), atol=1e-5
+    )
+    assert capsys.readouterr().out == ""
+    features = segmentation(head, weights=path, include_top=False)
+    fewer = segmentation(head, weights=path, classes=2)
+    assert "Loaded all weights but those of 'head" in capsys.readouterr().out
+    for model in (features, fewer):
+        for ours, theirs in zip(model.weights, whole.weights):
+            if ours.shape == theirs.shape:
+                np.testing.assert_array_equal(
+                    ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs)
+                )

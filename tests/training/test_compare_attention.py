@@ -9,6 +9,7 @@ from training.compare_attention import Arguments
 from training.compare_attention import compare
 from training.compare_attention import data_config
 from training.compare_attention import experiment
+from training.errors import LossError
 from training.errors import RunError
 
 
@@ -23,7 +24,9 @@ def no_training(monkeypatch):
     """Runs that are done at once, and no export."""
     trained = []
 
-    def run(config, folder):
+    def run(config, folder, source):
+        if config.attention == "bam":
+            raise LossError("The loss became nan at step 3.")
         trained.append((config, folder.name))
         folder.mkdir(parents=True, exist_ok=True)
         found = results(0.5 if config.attention == "eca" else 0.25)
@@ -62,7 +65,7 @@ def test_same_trunk_same_steps_one_table(tmp_path, no_training, capsys):
     out = capsys.readouterr().out
     assert "tiny, 10 steps of 64 images" in out
     assert "50.00% ±0.00" in out
-    assert "eca: no int8 latency: NotImplementedError: no kernel" in out
+    assert "eca: no int8: NotImplementedError: no kernel" in out
     rows = json.loads((tmp_path / "comparison.json").read_text())
     none, soft_mask, eca = rows
     assert eca["parameters"] == none["parameters"] + 2 * 3
@@ -78,6 +81,15 @@ def test_same_trunk_same_steps_one_table(tmp_path, no_training, capsys):
     command[command.index("tiny")] = "tiny2"
     assert compare_attention.main(command) == 1
     assert "model: 'tiny' -> 'tiny2'" in capsys.readouterr().err
+
+
+def test_an_attention_that_diverges_leaves_a_gap(tmp_path, no_training, capsys):
+    command = ["--attentions", "bam", "eca", "--budget", "2", "--model"]
+    command += ["common_ground", "--max-images", "64", "--out", str(tmp_path)]
+    assert compare_attention.main(command) == 0
+    out = capsys.readouterr().out
+    assert "bam: no accuracy: seed 1: The loss became nan at step 3." in out
+    assert "50.00%" in out
 
 
 def test_int8_latency_comes_from_the_exported_files(tmp_path, monkeypatch):
