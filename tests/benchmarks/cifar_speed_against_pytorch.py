@@ -28,7 +28,7 @@ import torch
 
 import keras_ratn
 from tests import shape_seeded
-from tests.benchmarks.torch_cifar_attention import CifarAttention56
+from tests.benchmarks.torch_cifar_attention import CifarAttention
 from tests.benchmarks.torch_cifar_attention import fill
 from training.runtime import keep_freed_memory
 
@@ -45,7 +45,7 @@ def build(include_preprocessing):
 def check_that_they_are_the_same():
     """Raises unless parameters and outputs agree."""
     mine = shape_seeded.fill(build(False))
-    peer = fill(CifarAttention56()).eval()
+    peer = fill(CifarAttention()).eval()
     trainable = sum(p.numel() for p in peer.parameters())
     own = sum(int(np.prod(v.shape)) for v in mine.trainable_variables)
     if own != trainable:
@@ -80,7 +80,7 @@ def theirs(layout):
     """The same for PyTorch."""
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
-    model = CifarAttention56().to(memory_format=layout).train()
+    model = CifarAttention().to(memory_format=layout).train()
     images = torch.randn(BATCH, 3, 32, 32).to(memory_format=layout)
     labels = torch.randint(0, 10, (BATCH,))
     optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)

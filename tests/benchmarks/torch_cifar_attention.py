@@ -1,4 +1,4 @@
-"""CifarAttention-56 in PyTorch, to compare speeds with.
+"""CifarAttention-56 and -92 in PyTorch, to compare speeds with.
 
 Plain modules, as one writes them there; `tests/benchmarks/
 cifar_speed_against_pytorch.py` checks that it has our parameters, to the last
@@ -112,16 +112,22 @@ class AttentionModule(nn.Module):
         return self.after(x * mask + x)
 
 
-class CifarAttention56(nn.Module):
-    """Logits for normalised images `(batch, 3, 32, 32)`."""
+class CifarAttention(nn.Module):
+    """Logits for normalised images `(batch, 3, 32, 32)`.
 
-    def __init__(self, classes=10):
+    With `modules` in its three stages: (1, 1, 1) is Attention-56, (2, 2, 2)
+    Attention-92.
+    """
+
+    def __init__(self, modules=(1, 1, 1), classes=10):
         super().__init__()
         layers, channels = [convolution(3, 16, 3)], 16
-        for filters, stride, depth in ((64, 1, 3), (128, 2, 2), (256, 2, 1)):
+        for filters, stride, depth, count in zip(
+            (64, 128, 256), (1, 2, 2), (3, 2, 1), modules
+        ):
             layers += [
                 Unit(channels, filters, stride),
-                AttentionModule(filters, depth),
+                *(AttentionModule(filters, depth) for _ in range(count)),
                 Unit(filters, filters),
             ]
             channels = filters
