@@ -657,6 +657,11 @@ def tiny(name, **arguments):
 JIT_COMPILE = keras.backend.backend() == "jax"
 
 
+def outputs(model, x):
+    """What a model returns for a batch: without tracing, which takes longer."""
+    return ops.convert_to_numpy(model(x, training=False))
+
+
 def images(*shape):
     return np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
 
@@ -721,16 +726,16 @@ def test_any_size_and_any_channels(name):
 
 @pytest.mark.parametrize("name", ["bam", "rest"])
 def test_what_users_of_other_packages_expect(name, tmp_path):
-    """Weights by path, other classes, own preprocessing, a description."""
+    """Weights by path, no top, other classes, own preprocessing."""
     model = tiny(name)
     x = images(2, 64, 72, 3)
-    expected = model.predict(x, verbose=0)
+    expected = outputs(model, x)
     path = str(tmp_path / "tiny.weights.h5")
     model.save_weights(path)
     same = tiny(name, weights=path, include_preprocessing=False)
     scaled = ops.convert_to_numpy(k.preprocess_input(x))
     np.testing.assert_allclose(
-        same.predict(scaled, verbose=0), expected, rtol=1e-3, atol=1e-5
+        outputs(same, scaled), expected, rtol=1e-3, atol=1e-5
     )
     headless = tiny(name, weights=path, include_top=False)
     for ours, theirs in zip(headless.weights, model.weights):
@@ -738,7 +743,11 @@ def test_what_users_of_other_packages_expect(name, tmp_path):
             ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs)
         )
     fewer = tiny(name, weights=path, classes=2, class_names=["a", "b"])
-    assert fewer.predict(x, verbose=0).shape == (2, 2)
+    assert outputs(fewer, x).shape == (2, 2)
+
+
+def test_description_adds_up():
+    model = tiny("bam")
     rows = k.describe(model, print_table=False)
     assert sum(row.macs for row in rows) == count_macs(model) > 0
     assert sum(row.parameters for row in rows) == _count(
@@ -1031,6 +1040,7 @@ MAPS = {
         "stage4_block1_attention": (2, 3, 2),
     },
 }
+LIGHT = ("bam", "eca")
 PYRAMIDS = {
     "basic": ["P2", "P3"],
     "eca": ["P0", "P1"],
@@ -1039,7 +1049,13 @@ PYRAMIDS = {
 }
 
 
-@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in LIGHT))
+        for name in MAPS
+    ],
+)
 def test_attention_can_be_seen(name):
     model = tiny(name)
     masks = k.attention_masks(model, images(2, 64, 72, 3))
@@ -1136,9 +1152,7 @@ def test_weights_of_a_segmentation_network(head, tmp_path, capsys):
     whole.save_weights(path)
     x = images(1, 33, 42, 3)
     same = segmentation(head, weights=path)
-    np.testing.assert_allclose(
-        same.predict(x, verbose=0), whole.predict(x, verbose=0), atol=1e-5
-    )
+    np.testing.assert_allclose(outputs(same, x), outputs(whole, x), atol=1e-5)
     assert capsys.readouterr().out == ""
     features = segmentation(head, weights=path, include_top=False)
     fewer = segmentation(head, weights=path, classes=2)
