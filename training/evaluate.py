@@ -232,14 +232,13 @@ def print_table(result):
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        title=(
-            f"{result['images']} images: top-1 {result['top1']:.2%}, top-5 "
-            f"{result['top5']:.2%}, calibration error "
-            f"{result['calibration_error']:.3f} (always the most frequent "
-            f"class: {result['majority_class']:.2%})"
-        )
+    print(
+        f"{result['images']} images: top-1 {result['top1']:.2%}, top-5 "
+        f"{result['top5']:.2%}, calibration error "
+        f"{result['calibration_error']:.3f} (always the most frequent class: "
+        f"{result['majority_class']:.2%})"
     )
+    table = Table()
     table.add_column("class")
     for name in ("images", "recall", "precision"):
         table.add_column(name, justify="right")

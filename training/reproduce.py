@@ -246,7 +246,8 @@ def print_cells(arguments, cells, errors):
     title = f"test error in %: {arguments.table}"
     if arguments.scale == "small" or arguments.epochs or arguments.max_images:
         title += " (not the paper's scale: compare trends at most)"
-    table = Table(title=title)
+    print(f"\n{title}")  # a table's own title would be broken into lines
+    table = Table()
     table.add_column("cell")
     table.add_column("paper", justify="right")
     table.add_column("this run", justify="right")

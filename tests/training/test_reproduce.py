@@ -110,3 +110,17 @@ def test_a_table_is_run_and_printed_and_not_run_again(tmp_path, capsys):
     assert out.count("Epoch 1/1") == 2
     assert reproduce.main(command) == 0
     assert "Epoch 1/1" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_figure_4_is_trained_and_drawn(tmp_path):
+    command = ["figure4", "--scale", "small", "--epochs", "1"]
+    command += ["--max-images", "64", "--out", str(tmp_path)]
+    assert reproduce.main(command) == 0
+    folder = tmp_path / "small" / "figure4"
+    profiles = json.loads((folder / "figure4.json").read_text())
+    assert list(profiles) == ["164-residual", "164-naive"]
+    # The table's cells, for the table to find them finished.
+    for name in profiles:
+        run = tmp_path / "small" / "attention_learning" / name
+        assert (run / "results.json").exists()
