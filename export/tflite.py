@@ -116,7 +116,7 @@ def to_tflite(
             # to run files with dead tensors.
             aware = rounded(deployed, images, pixels)
             file.write_bytes(_convert(aware, quantize, None, *ends))
-        if not file.exists() or flatbuffer.not_integer(file):
+        if not file.exists() or flatbuffer.float_operations(file):
             file.write_bytes(_convert(deployed, quantize, images, *ends))
         if quantize == "int8":
             facts["float_operations"] = _float_operations(file, images)
@@ -269,7 +269,7 @@ def _float_operations(file, images):
 
     Nothing, in a model whose every step can be rounded.
     """
-    left = dict(flatbuffer.not_integer(file))
+    left = dict(flatbuffer.float_operations(file))
     if left and images is None:
         found = ", ".join(f"{n} {name}" for name, n in sorted(left.items()))
         raise ValueError(
