@@ -82,6 +82,24 @@ def not_integer(path):
     )
 
 
+def float_operations(path):
+    """Operations inside a file that compute in floats.
+
+    Args:
+        path: Path of a `.tflite` file.
+
+    Returns:
+        `collections.Counter` from names to numbers. QUANTIZE and DEQUANTIZE
+        at the model's own inputs and outputs are not counted.
+    """
+    return collections.Counter(
+        operation.name
+        for operation in operations(path)
+        if operation.is_float
+        and not (operation.name in _EDGE and operation.at_edge)
+    )
+
+
 def _names(enumeration):
     return {
         value: name

@@ -52,7 +52,19 @@ _MAKE_NEW_VALUES = (
     BilinearUpsampling2D,
 )
 # What LiteRT rounds once, after it.
-_ONE_STEP_OPERATIONS = ("Add", "Mean", "Multiply", "Rsqrt", "Subtract")
+_ONE_STEP_OPERATIONS = (
+    "Add",
+    "Concatenate",
+    "Max",
+    "Mean",
+    "Multiply",
+    "Rsqrt",
+    "Softmax",
+    "Stack",
+    "Subtract",
+)
+# What they join gets the scale of the whole.
+_JOIN = ("Concatenate", "Stack")
 _KEEP_SCALE_OPERATIONS = (
     "ExpandDims",
     "GetItem",
@@ -195,8 +207,8 @@ def _has_range(layer, read_by):
 def _is_fused(layer, read_by):
     """Whether the next layer's rounding is the first for this result."""
     only = read_by[0] if len(read_by) == 1 else None
-    if isinstance(only, keras.layers.Concatenate):
-        return True  # all that is joined has the scale of the whole
+    if type(only).__name__ in _JOIN:
+        return True
     fuses = type(layer).__name__ in _FUSE_RELU
     return fuses and isinstance(only, keras.layers.ReLU)
 
@@ -204,7 +216,7 @@ def _is_fused(layer, read_by):
 def _is_softmax(layer):
     activation = getattr(layer, "activation", None)
     return (
-        isinstance(layer, keras.layers.Softmax)
+        type(layer).__name__ == "Softmax"  # the layer or the operation
         or activation is keras.activations.softmax
     )
 

@@ -107,18 +107,17 @@ def to_tflite(
             images = representative_images(
                 representative_data, deployed, pixels
             )
-            if not unroundable(deployed):
-                # Its ranges are ours to choose: the converter's own leave
-                # XNNPACK unable to run files with dead tensors.
-                deployed, images = rounded(deployed, images, pixels), None
     with publishing(path) as scratch:
         file = scratch / path.name
-        file.write_bytes(
-            _convert(
-                deployed, quantize, images, input_type, output_type, batch_size
-            )
-        )
         facts = {}
+        ends = (input_type, output_type, batch_size)
+        if images is not None and not unroundable(deployed):
+            # Ranges of our choice: the converter's own leave XNNPACK unable
+            # to run files with dead tensors.
+            aware = rounded(deployed, images, pixels)
+            file.write_bytes(_convert(aware, quantize, None, *ends))
+        if not file.exists() or flatbuffer.float_operations(file):
+            file.write_bytes(_convert(deployed, quantize, images, *ends))
         if quantize == "int8":
             facts["float_operations"] = _float_operations(file, images)
         entry = metadata.record(
@@ -270,7 +269,7 @@ def _float_operations(file, images):
 
     Nothing, in a model whose every step can be rounded.
     """
-    left = dict(flatbuffer.not_integer(file))
+    left = dict(flatbuffer.float_operations(file))
     if left and images is None:
         found = ", ".join(f"{n} {name}" for name, n in sorted(left.items()))
         raise ValueError(
