@@ -220,6 +220,8 @@ class DualAttention(_attention_layer.MapLayer):
     (1, 8, 8, 7)
     """
 
+    MIN_FILTERS = 8
+
     def __init__(
         self,
         classes,
@@ -243,9 +245,14 @@ class DualAttention(_attention_layer.MapLayer):
 
     def build(self, input_shape):
         channels = self._channels(input_shape)
-        filters = self.filters
-        if filters is None:
-            filters = _attention_layer.reduced_channels(channels, 4)
+        filters = self.filters or channels // 4
+        if filters < self.MIN_FILTERS:
+            raise ValueError(
+                f"A DualAttention needs at least {self.MIN_FILTERS} filters, "
+                "since its queries and keys have an eighth of them. "
+                f"Received: filters={self.filters} for {channels} channels, "
+                f"which makes {filters}. Pass a larger `filters`."
+            )
         common = {"data_format": self.data_format, "dtype": self.dtype_policy}
         inner = _common.with_channels(input_shape, filters, self.data_format)
         for path in ("position", "channel"):

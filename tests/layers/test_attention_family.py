@@ -462,6 +462,10 @@ def _call(layer, shape=SHAPE):
             "must be a pair of integers.*Received: output_size=4",
         ),
         (
+            lambda: _call(layers.DualAttention(3)),
+            "at least 8 filters.*filters=None for 8 channels, which makes 2",
+        ),
+        (
             lambda: layers.DualAttention(3, affinity="alike"),
             "`affinity` must be one of",
         ),
