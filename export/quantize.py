@@ -190,7 +190,7 @@ def _fine_tuning(path, model, arguments, config):
             weight_decay=0.0,
         ),
         runtime=dataclasses.replace(
-            base.runtime, precision="float32", remat=False
+            base.runtime, precision="float32", remat=False, resident=False
         ),
     )
 

@@ -157,7 +157,9 @@ def run(
         model = TrainingModel(network, config.augmentation, config.seed)
         factors = learning_rate_factors(config, network)
         compile_model(model, build_optimizer(config, steps, factors), config)
-    print(plan(config, source, network, steps, devices, dry_run), flush=True)
+    # The estimate wants a network that calls each of its layers once.
+    thorough = dry_run and build is build_network
+    print(plan(config, source, network, steps, devices, thorough), flush=True)
     if dry_run:
         return None
     folder = open_run(run_dir, config)
