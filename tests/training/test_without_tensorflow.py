@@ -1,7 +1,7 @@
 """Training on arrays and folders needs no TensorFlow on JAX and PyTorch.
 
-A subprocess in which `import tensorflow` fails stands in for an environment
-without it.
+A subprocess that cannot find TensorFlow stands in for an environment without
+it.
 """
 
 import json
@@ -16,9 +16,19 @@ from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BLOCKED = """
+import importlib.machinery
 import sys
-sys.modules["tensorflow"] = None
-sys.modules["tensorflow_datasets"] = None
+
+find = importlib.machinery.PathFinder.find_spec
+
+
+def find_others(name, path=None, target=None):
+    if name.startswith("tensorflow"):
+        return None
+    return find(name, path, target)
+
+
+importlib.machinery.PathFinder.find_spec = find_others
 from keras_ratn.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
