@@ -18,6 +18,7 @@ from tiny_models import SMALLEST
 from tiny_models import tiny_model
 from training_runs import smallest
 
+from export import convert
 from export import flatbuffer
 from export import training_runs
 from export.quantize import table
@@ -162,14 +163,15 @@ def test_export_reads_the_images_of_the_run(run_folder, monkeypatch, capsys):
     assert images.dtype == np.float32 and images.max() > 200
     # From there on it is the same as with --data.
     seen = {}
-    monkeypatch.setattr(
-        "export.convert.to_tflite",
-        lambda *_, representative_data, **__: seen.update(
-            data=representative_data
-        ),
-    )
+
+    def to_tflite(model, path, *_, representative_data, **__):
+        seen.update(data=representative_data)
+        return path
+
+    # Not by the `ratn` command: installed, it imports keras_ratn.export.
+    monkeypatch.setattr(convert, "to_tflite", to_tflite)
     model = str(run_folder / "best.keras")
-    assert main(["export", model, "--quantize", "int8"]) == 0
+    assert convert.main([model, "--quantize", "int8"]) == 0
     assert seen["data"][0].shape[1:] == (32, 32, 3)
     assert "reading images from its training" in capsys.readouterr().out
 

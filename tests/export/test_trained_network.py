@@ -102,9 +102,7 @@ def test_cost_of_eight_bits(model, digits, tmp_path):
     assert before - accuracy(actual, truth) <= 0.003
     assert before - tfmot <= 0.003
     assert agreement >= 0.995
-    # 0.990 was seen, and 0.99 is the aim: a score that a step of a logit moves
-    # by five steps of its own is why there is no room.
-    assert close >= 0.985
+    assert close >= 0.99
 
 
 @pytest.mark.parametrize(
