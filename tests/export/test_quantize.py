@@ -164,16 +164,17 @@ def test_export_reads_the_images_of_the_run(run_folder, monkeypatch, capsys):
     # From there on it is the same as with --data.
     seen = {}
 
-    def to_tflite(model, path, *_, representative_data, **__):
+    def to_tflite(*_, representative_data, **__):
         seen.update(data=representative_data)
-        return path
+        raise ValueError("seen enough")
 
     # Not by the `ratn` command: installed, it imports keras_ratn.export.
     monkeypatch.setattr(convert, "to_tflite", to_tflite)
     model = str(run_folder / "best.keras")
-    assert convert.main([model, "--quantize", "int8"]) == 0
+    assert convert.main([model, "--quantize", "int8"]) == 1
     assert seen["data"][0].shape[1:] == (32, 32, 3)
-    assert "reading images from its training" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "reading images from its training" in out and "seen enough" in out
 
 
 def test_export_says_why_it_cannot_read_them(run_folder, tmp_path, capsys):
