@@ -31,6 +31,7 @@ from .config import Experiment
 from .errors import RunError
 from .evaluate import predictions
 from .metrics import report
+from .networks import build_network
 from .sources import load_source
 
 LARGEST_FILE = 12 * 2**20
@@ -165,16 +166,8 @@ def write_float16(model, path):
 def _measure(path, config, source):
     """Accuracy and calibration of the file on the test images, in float32."""
     keras.config.set_dtype_policy("float32")
-    size = config.data.image_size
-    model = keras_ratn.ResidualAttentionNetwork(
-        keras_ratn.VARIANTS[config.model.lower()],
-        weights=str(path),
-        input_shape=(size, size, source.channels),
-        classes=len(source.class_names),
-        attention_learning=config.attention_learning,
-        mask_activation=config.mask_activation,
-        mask_structure=config.mask_structure,
-    )
+    config = dataclasses.replace(config, init=str(path), freeze_until=None)
+    model = build_network(config, source.class_names, source.channels)
     scores, labels = predictions(
         lambda images: model.predict_on_batch(images.astype("float32")),
         source.test,

@@ -19,6 +19,7 @@ from training.sources import load_source
 def run(tmp_path_factory):
     """A finished run's folder, with weights that were not trained."""
     folder = tmp_path_factory.mktemp("run")
+    keras.utils.set_random_seed(1704)
     config = smallest()
     network = build_network(config, [str(i) for i in range(10)])
     network.save(folder / "last.keras")
@@ -48,7 +49,7 @@ def test_a_released_run_is_found_by_name(run, registered, tmp_path):
     pretrained.load_weights(network, tmp_path / record.source)
     test = load_source(config.data, config.seed).test
     scores, labels = predictions(
-        lambda x: network.predict_on_batch(x.astype("float32")), test, 16
+        lambda x: network.predict_on_batch(x.astype("float32")), test, 250
     )
     accuracy = np.mean(scores.argmax(1) == labels)
     assert record.accuracy == pytest.approx(100 * accuracy, abs=0.005)
