@@ -9,6 +9,7 @@ import keras
 import tyro
 
 from . import configs
+from .batch_normalization import fused_batch_normalization
 from .data import training_batches
 from .errors import RunError
 from .model import compile_model
@@ -139,13 +140,14 @@ class _Stopwatch(keras.callbacks.Callback):
 def fit_speed(model, source, config, steps):
     """Images a second of `fit`, as `ratn train` runs it."""
     watch = _Stopwatch()
-    model.fit(
-        _batches(source, config),
-        steps_per_epoch=steps + 1,
-        callbacks=[watch],
-        shuffle=False,
-        verbose=0,
-    )
+    with fused_batch_normalization(model):
+        model.fit(
+            _batches(source, config),
+            steps_per_epoch=steps + 1,
+            callbacks=[watch],
+            shuffle=False,
+            verbose=0,
+        )
     return steps * config.batch_size / watch.seconds
 
 

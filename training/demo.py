@@ -17,6 +17,8 @@ import numpy as np
 
 import keras_ratn
 
+from .batch_normalization import fused_batch_normalization
+
 SIZE = 32  # pixels, of the images as the network sees them
 # A small member of the CIFAR family: half its width, shorter trunks.
 ARCHITECTURE = keras_ratn.Architecture(
@@ -222,13 +224,14 @@ def _train(model, train, test, epochs):
     # Built inside the first step, the optimizer's variables would make
     # TensorFlow trace that step twice.
     model.optimizer.build(model.trainable_variables)
-    history = model.fit(
-        *train,
-        batch_size=BATCH_SIZE,
-        epochs=epochs,
-        validation_data=test,
-        verbose=1,
-    )
+    with fused_batch_normalization(model):
+        history = model.fit(
+            *train,
+            batch_size=BATCH_SIZE,
+            epochs=epochs,
+            validation_data=test,
+            verbose=1,
+        )
     return history.history
 
 

@@ -10,6 +10,7 @@ import subprocess
 
 import keras
 
+from .batch_normalization import set_synchronized
 from .checkpoint import publish_text
 from .config import differences
 from .errors import RunError
@@ -155,21 +156,6 @@ def _chosen(devices, count):
             f"{', '.join(map(str, devices))}"
         )
     return devices[:count] if count else devices
-
-
-def set_synchronized(layer, value, seen=None):
-    """Sets `synchronized` of each batch normalization inside a layer."""
-    seen = set() if seen is None else seen
-    if id(layer) in seen:
-        return
-    seen.add(id(layer))
-    if isinstance(layer, keras.layers.BatchNormalization):
-        layer.synchronized = value
-    # Composite layers keep their parts in attributes and in lists.
-    for part in vars(layer).values():
-        for item in part if isinstance(part, (list, tuple)) else [part]:
-            if isinstance(item, keras.layers.Layer):
-                set_synchronized(item, value, seen)
 
 
 def open_run(folder, config):

@@ -13,6 +13,8 @@ import tyro
 
 from . import callbacks
 from . import configs
+from .batch_normalization import fused_batch_normalization
+from .batch_normalization import set_synchronized
 from .checkpoint import load_checkpoint
 from .checkpoint import publish_text
 from .checkpoint import published
@@ -38,7 +40,6 @@ from .runtime import Devices
 from .runtime import environment
 from .runtime import open_run
 from .runtime import prepare_keras
-from .runtime import set_synchronized
 from .sources import load_source
 
 
@@ -246,23 +247,24 @@ def fit(
             )
         resident.fit(config.epochs, first_epoch, listeners, validation, verbose)
         return
-    model.fit(
-        training_batches(
-            source.train,
-            config.batch_size,
-            config.seed,
-            config.epochs,
-            first_epoch,
-            **arguments,
-        ),
-        epochs=config.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=num_steps(source.train, config.batch_size),
-        shuffle=False,  # the batches come in their order
-        validation_data=validation,
-        callbacks=listeners,
-        verbose=verbose,
-    )
+    with fused_batch_normalization(model):
+        model.fit(
+            training_batches(
+                source.train,
+                config.batch_size,
+                config.seed,
+                config.epochs,
+                first_epoch,
+                **arguments,
+            ),
+            epochs=config.epochs,
+            initial_epoch=first_epoch,
+            steps_per_epoch=num_steps(source.train, config.batch_size),
+            shuffle=False,  # the batches come in their order
+            validation_data=validation,
+            callbacks=listeners,
+            verbose=verbose,
+        )
 
 
 def keep_last_epoch(model, record, save):
