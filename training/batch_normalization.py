@@ -32,7 +32,7 @@ def set_synchronized(model, value):
 
 @contextlib.contextmanager
 def fused_batch_normalization(model):
-    """Trains with TensorFlow's own kernel for batch normalization.
+    """Runs batch normalization by TensorFlow's own kernel for it.
 
     Keras composes it of a dozen operations, each of which reads all of the
     images' features; without XLA they take two fifths of the time of a
@@ -43,7 +43,8 @@ def fused_batch_normalization(model):
     PyTorch, whose compilers and kernels fuse by themselves, it does nothing.
 
     Args:
-        model: `keras.Model`. Call its `fit` or `train_on_batch` inside.
+        model: `keras.Model`. Call its `fit`, `evaluate` or `predict` inside;
+            what they trace there stays fused.
 
     Example:
 
@@ -59,6 +60,8 @@ def fused_batch_normalization(model):
             for layer in batch_normalizations(model)
             # A class of its own computes something of its own.
             if type(layer) is keras.layers.BatchNormalization
+            and layer.axis in (-1, 3)
+            and layer.compute_dtype == "float32"
             and not layer.synchronized
             and not layer.renorm
         ]
@@ -77,40 +80,34 @@ def _fused_call(layer):
     plain = layer.call
 
     def call(inputs, training=None, mask=None):
-        fits = (
-            training
-            and layer.trainable
-            and mask is None
-            and len(inputs.shape) == 4
-            and layer.axis in (-1, 3)
-            and keras.backend.standardize_dtype(inputs.dtype) == "float32"
-            and layer.compute_dtype == "float32"
-        )
-        if not fits:
+        fits = mask is None and inputs.dtype == "float32"
+        if not fits or len(inputs.shape) != 4:
             return plain(inputs, training=training, mask=mask)
+        training = bool(training and layer.trainable)
         channels = inputs.shape[-1]
-        gamma = layer.gamma if layer.scale else keras.ops.ones(channels)
-        beta = layer.beta if layer.center else keras.ops.zeros(channels)
+        moving = layer.moving_mean, layer.moving_variance
+        values = (
+            layer.gamma if layer.scale else keras.ops.ones(channels),
+            layer.beta if layer.center else keras.ops.zeros(channels),
+            *([] if training else moving),
+        )
+        values = [keras.ops.convert_to_tensor(v) for v in values]
         result = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
-            scale=keras.ops.convert_to_tensor(gamma),
-            offset=keras.ops.convert_to_tensor(beta),
-            # Statistics to go on from, which Keras keeps on its own.
-            mean=tf.zeros([0]),
-            variance=tf.zeros([0]),
+            scale=values[0],
+            offset=values[1],
+            mean=tf.zeros([0]) if training else values[2],
+            variance=tf.zeros([0]) if training else values[3],
             epsilon=layer.epsilon,
-            is_training=True,
+            is_training=training,
         )
-        # It returns the variance of the population; Keras keeps the sample's.
-        count = tf.cast(tf.size(inputs) // channels, "float32")
-        variance = result.batch_variance * ((count - 1) / count)
-        for moving, value in (
-            (layer.moving_mean, result.batch_mean),
-            (layer.moving_variance, variance),
-        ):
-            moving.assign(
-                moving * layer.momentum + value * (1 - layer.momentum)
-            )
+        if training:
+            # The kernel divides squares by count - 1; Keras keeps the mean.
+            count = tf.cast(tf.size(inputs) // channels, "float32")
+            variance = result.batch_variance * ((count - 1) / count)
+            for variable, value in zip(moving, (result.batch_mean, variance)):
+                share = layer.momentum
+                variable.assign(variable * share + value * (1 - share))
         return result.y
 
     return call
