@@ -4,49 +4,49 @@ network written in PyTorch, on the same CPU in one run:
     python -m tests.benchmarks.cifar_speed_against_pytorch [--repeats 9]
     KERAS_BACKEND=jax python -m tests.benchmarks.cifar_speed_against_pytorch
 
-Ours runs as Keras's own loop runs it, `train_on_batch` with SGD: on TensorFlow
-in graph mode without XLA and with fused batch normalization, as `ratn train`
-has it, on JAX compiled by XLA. The peer runs eagerly, in both layouts, the
-better one counts, with denormals flushed. Both have the same number of
-parameters and, given the same weights, the same outputs, which is checked
-first. Each repeat runs the two in turn; printed are the medians and their
-ratio.
+Both have the same number of parameters and, given the same weights, the same
+outputs, which is checked first. The contestants are those of
+`speed_against_pytorch.py`, each in a process of its own, with SGD and
+cross-entropy; on JAX ours is compiled by XLA. Runs are taken in turn; printed
+are images/s by the medians, and the ratios of ours to the best PyTorch that
+comes so, and to the best of all three.
 """
 
 import argparse
 import os
-import statistics
-import time
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# As the `ratn` command has it.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-import keras
 import numpy as np
-import torch
 
-import keras_ratn
-from tests import shape_seeded
-from tests.benchmarks.torch_cifar_attention import CifarAttention
-from tests.benchmarks.torch_cifar_attention import fill
-from training.batch_normalization import fused_batch_normalization
-from training.runtime import keep_freed_memory
+from tests.benchmarks.interleaved import contest
+from tests.benchmarks.interleaved import Contestant
+from tests.benchmarks.interleaved import serve
 
 BATCH, CALIBRATION_STEPS = 64, 10
 RATE, MOMENTUM = 1e-5, 0.9
-
-
-def build(include_preprocessing):
-    return keras_ratn.CifarAttention56(
-        include_preprocessing=include_preprocessing
-    )
+TUNED, PLAIN = "keras_ratn as `ratn` has it", "keras_ratn, plain"
+PEERS = (
+    "PyTorch, channels first",
+    "PyTorch, channels last",
+    "PyTorch, channels last, memory kept",
+)
 
 
 def check_that_they_are_the_same():
     """Raises unless parameters and outputs agree."""
-    mine = shape_seeded.fill(build(False))
+    import keras
+    import torch
+
+    import keras_ratn
+    from tests import shape_seeded
+    from tests.benchmarks.torch_cifar_attention import CifarAttention
+    from tests.benchmarks.torch_cifar_attention import fill
+
+    mine = shape_seeded.fill(
+        keras_ratn.CifarAttention56(include_preprocessing=False)
+    )
     peer = fill(CifarAttention()).eval()
     trainable = sum(p.numel() for p in peer.parameters())
     own = sum(int(np.prod(v.shape)) for v in mine.trainable_variables)
@@ -63,27 +63,51 @@ def check_that_they_are_the_same():
         raise SystemExit("the two networks are not the same")
 
 
-def ours():
+def ours(tuned):
     """A function that runs one training step."""
+    if tuned:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    import keras
+
+    import keras_ratn
+    from training.batch_normalization import fused_batch_normalization
+    from training.runtime import keep_freed_memory
+
+    if tuned:
+        keep_freed_memory()
     random = np.random.default_rng(0)
     images = random.uniform(0, 255, (BATCH, 32, 32, 3)).astype("float32")
     labels = random.integers(0, 10, BATCH)
-    model = build(True)
+    model = keras_ratn.CifarAttention56()
     model.compile(
         keras.optimizers.SGD(RATE, MOMENTUM),
         "sparse_categorical_crossentropy",
         jit_compile=keras.backend.backend() == "jax",
     )
     model.optimizer.build(model.trainable_variables)
-    with fused_batch_normalization(model):
-        model.train_on_batch(images, labels)  # traces it
-    return lambda: model.train_on_batch(images, labels)
+
+    def step():
+        model.train_on_batch(images, labels)
+
+    if tuned:
+        with fused_batch_normalization(model):
+            step()  # traces it
+    return step
 
 
-def theirs(layout):
+def theirs(channels_last, memory_kept):
     """The same for PyTorch."""
+    import torch
+
+    from tests.benchmarks.torch_cifar_attention import CifarAttention
+
+    if memory_kept:
+        from training.runtime import keep_freed_memory
+
+        keep_freed_memory()
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     model = CifarAttention().to(memory_format=layout).train()
     images = torch.randn(BATCH, 3, 32, 32).to(memory_format=layout)
     labels = torch.randint(0, 10, (BATCH,))
@@ -101,31 +125,33 @@ def theirs(layout):
 
 
 def main():
-    """Prints images/s of each and the ratio."""
+    """Prints images/s of each and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9)
-    repeats = parser.parse_args().repeats
-    keep_freed_memory()
-    check_that_they_are_the_same()
-    contestants = {
-        f"keras_ratn on {keras.backend.backend()}": ours(),
-        "PyTorch, channels first": theirs(torch.contiguous_format),
-        "PyTorch, channels last": theirs(torch.channels_last),
-    }
-    times = {name: [] for name in contestants}
-    for step in contestants.values():
+    parser.add_argument("--contestant")
+    arguments = parser.parse_args()
+    name = arguments.contestant
+    if name:
+        if name in PEERS:
+            step = theirs("channels last" in name, "memory kept" in name)
+        else:
+            step = ours(name == TUNED)
         for _ in range(CALIBRATION_STEPS):
             step()
-    for _ in range(repeats):
-        for name, step in contestants.items():
-            started = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - started)
-    rates = {n: BATCH / statistics.median(t) for n, t in times.items()}
-    for name, rate in rates.items():
-        print(f"training step: {name}: {rate:.1f} images/s")
-    mine, *peers = rates.values()
-    print(f"training step: ratio {mine / max(peers):.2f} (wanted: 1.5)")
+        serve({"training step": step})
+        return
+    check_that_they_are_the_same()
+    module = "tests.benchmarks.cifar_speed_against_pytorch"
+    contestants = [Contestant(module, name) for name in (TUNED, PLAIN, *PEERS)]
+    rates = contest(contestants, "training step", arguments.repeats, BATCH)
+    best, best_plain = (
+        max(rates[peer] for peer in peers) for peers in (PEERS, PEERS[:2])
+    )
+    print(
+        f"training step: ratio {rates[TUNED] / best_plain:.2f} to PyTorch as "
+        f"it comes, {rates[TUNED] / best:.2f} to the best of all; plain: "
+        f"{rates[PLAIN] / best_plain:.2f} (wanted: 1.5)"
+    )
 
 
 if __name__ == "__main__":

@@ -4,38 +4,54 @@
     pip install pytorchcv
     python -m tests.benchmarks.speed_against_pytorch [--repeats 5]
 
-Ours runs as Keras's own loops run it on TensorFlow, `predict_on_batch` and
-`train_on_batch` (SGD, cross-entropy), in graph mode without XLA, with oneDNN
-and fused batch normalization, as `ratn train` has it. The peer runs eagerly in
-its best layout (channels-last or not), with denormals flushed. Batch
-normalization of both is calibrated first. Each repeat runs the two in turn;
-printed are the medians and their ratio.
+The contestants, each in a process of its own:
+
+* ours as `ratn train` has it on TensorFlow: graph mode without XLA, oneDNN,
+  fused batch normalization, freed memory kept;
+* ours as TensorFlow and Keras come: `predict_on_batch`, `train_on_batch`;
+* PyTorch as it comes, channels first and channels last;
+* PyTorch, channels last, with freed memory kept as for ours.
+
+PyTorch runs eagerly with denormals flushed. All train by SGD with
+cross-entropy, and calibrate their batch normalization first. Runs are taken in
+turn; printed are images/s by the medians, and the ratios of ours to the best
+PyTorch that comes so, and to the best of all three.
 """
 
 import argparse
 import os
-import statistics
-import time
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# As the `ratn` command does.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-import keras
 import numpy as np
-import torch
 
-import keras_ratn
-from training.batch_normalization import fused_batch_normalization
-from training.runtime import keep_freed_memory
+from tests.benchmarks.interleaved import contest
+from tests.benchmarks.interleaved import Contestant
+from tests.benchmarks.interleaved import serve
 
 BATCH, SIZE, CLASSES = 8, 224, 1000
 CALIBRATION_STEPS = 30
+TUNED, PLAIN = "keras_ratn as `ratn` has it", "keras_ratn, plain"
+PEERS = (
+    "PyTorch, channels first",
+    "PyTorch, channels last",
+    "PyTorch, channels last, memory kept",
+)
 
 
-def ours():
-    """Two functions that run one forward pass, one training step."""
+def ours(tuned):
+    """Functions that run one forward pass, one training step."""
+    if tuned:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    import keras
+
+    import keras_ratn
+    from training.batch_normalization import fused_batch_normalization
+    from training.runtime import keep_freed_memory
+
+    if tuned:
+        keep_freed_memory()
     random = np.random.default_rng(0)
     images = random.uniform(0, 255, (BATCH, SIZE, SIZE, 3)).astype("float32")
     labels = random.integers(0, CLASSES, BATCH)
@@ -46,21 +62,34 @@ def ours():
         jit_compile=False,
     )
     model.optimizer.build(model.trainable_variables)
-    with fused_batch_normalization(model):
+
+    def calibrate():
         for _ in range(CALIBRATION_STEPS):
             model.train_on_batch(images, labels)
         model.predict_on_batch(images)
-    return (
-        lambda: model.predict_on_batch(images),
-        lambda: model.train_on_batch(images, labels),
-    )
+
+    if tuned:
+        with fused_batch_normalization(model):
+            calibrate()
+    else:
+        calibrate()
+    return {
+        "forward": lambda: model.predict_on_batch(images),
+        "training step": lambda: model.train_on_batch(images, labels),
+    }
 
 
-def theirs(channels_last):
+def theirs(channels_last, memory_kept):
     """The same two functions for PyTorch."""
+    import torch
+
     # Not `model_provider`: it needs torchvision for other networks.
     from pytorchcv.models.resattnet import resattnet56
 
+    if memory_kept:
+        from training.runtime import keep_freed_memory
+
+        keep_freed_memory()
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -84,41 +113,36 @@ def theirs(channels_last):
 
     for _ in range(CALIBRATION_STEPS // 3):
         step()
-    return forward, step
-
-
-def _seconds(function):
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+    return {"forward": forward, "training step": step}
 
 
 def main():
     """Prints images/s of each, forward and training, and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
-    keep_freed_memory()
-    contestants = {
-        "keras_ratn on TensorFlow": ours(),
-        "pytorchcv, channels first": theirs(channels_last=False),
-        "pytorchcv, channels last": theirs(channels_last=True),
-    }
-    for index, what in enumerate(("forward", "training step")):
-        times = {name: [] for name in contestants}
-        for functions in contestants.values():
-            functions[index]()  # warm up
-        for _ in range(repeats):
-            for name, functions in contestants.items():
-                times[name].append(_seconds(functions[index]))
-        rates = {
-            name: BATCH / statistics.median(values)
-            for name, values in times.items()
-        }
-        for name, rate in rates.items():
-            print(f"{what}: {name}: {rate:.2f} images/s")
-        mine, *peers = rates.values()
-        print(f"{what}: ratio {mine / max(peers):.2f} (wanted: 1.3, 1.5)")
+    parser.add_argument("--contestant")
+    arguments = parser.parse_args()
+    name = arguments.contestant
+    if name in PEERS:
+        serve(theirs("channels last" in name, "memory kept" in name))
+    elif name:
+        serve(ours(name == TUNED))
+    else:
+        module = "tests.benchmarks.speed_against_pytorch"
+        contestants = [
+            Contestant(module, name) for name in (TUNED, PLAIN, *PEERS)
+        ]
+        for task in ("forward", "training step"):
+            rates = contest(contestants, task, arguments.repeats, BATCH)
+            best, best_plain = (
+                max(rates[peer] for peer in peers)
+                for peers in (PEERS, PEERS[:2])
+            )
+            print(
+                f"{task}: ratio {rates[TUNED] / best_plain:.2f} to PyTorch as "
+                f"it comes, {rates[TUNED] / best:.2f} to the best of all; "
+                f"plain: {rates[PLAIN] / best_plain:.2f} (wanted: 1.3, 1.5)"
+            )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,80 @@
+"""Contestants in processes of their own, timed in turn on one machine.
+
+A process of its own lets each run as its users run it: its memory allocator,
+environment variables and threads are not the others'.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+_MARK = "@@"
+
+
+def serve(functions):
+    """The contestant's side: runs what it is asked for, tells the seconds.
+
+    Args:
+        functions: Dictionary: name of a task -> function without arguments,
+            warmed up.
+    """
+    print(_MARK, "ready", flush=True)
+    for line in sys.stdin:
+        started = time.perf_counter()
+        functions[line.strip()]()
+        print(_MARK, time.perf_counter() - started, flush=True)
+
+
+class Contestant:
+    """A process that runs `python -m MODULE --contestant NAME`."""
+
+    def __init__(self, module, name, **environment):
+        self.name = name
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, "--contestant", name],
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._answer()
+
+    def seconds(self, task):
+        """Of one run of a task."""
+        self.process.stdin.write(task + "\n")
+        self.process.stdin.flush()
+        return float(self._answer())
+
+    def _answer(self):
+        for line in self.process.stdout:
+            if line.startswith(_MARK):
+                return line.removeprefix(_MARK).strip()
+            print(line, end="", flush=True)
+        raise SystemExit(f"{self.name} ended by itself; run it alone to see")
+
+
+def contest(contestants, task, repeats, batch):
+    """Prints and returns images/s of each, the median of runs in turn.
+
+    Args:
+        contestants: List of `Contestant`.
+        task: String, what they are asked to run.
+        repeats: Integer.
+        batch: Integer. Images in one run of the task.
+
+    Returns:
+        Dictionary: name -> images/s.
+    """
+    times = {contestant.name: [] for contestant in contestants}
+    for contestant in contestants:
+        contestant.seconds(task)
+    for _ in range(repeats):
+        for contestant in contestants:
+            times[contestant.name].append(contestant.seconds(task))
+    rates = {n: batch / statistics.median(t) for n, t in times.items()}
+    for name, rate in rates.items():
+        print(f"{task}: {name}: {rate:.2f} images/s", flush=True)
+    return rates
