@@ -6,6 +6,8 @@ import time
 
 import keras
 
+import keras_ratn
+
 from . import metadata
 from .images import load_images
 from .onnx_file import to_onnx
@@ -41,13 +43,21 @@ def main(arguments=None):
 
 
 def load_model(path):
-    """Loads a `.keras` file, or says what is wrong with the path."""
+    """Loads a `.keras` file or weights by name, or says what is wrong."""
     if not pathlib.Path(path).is_file():
+        if ":" in str(path):
+            return keras_ratn.create_model(str(path))
         raise ValueError(
-            f"There must be a saved model, a .keras file. Received: {path!r}, "
-            "which does not exist."
+            "There must be a saved model, a .keras file, or a name of "
+            f"`keras_ratn.list_weights()`. Received: {path!r}, which does not "
+            "exist."
         )
     return keras.saving.load_model(path, compile=False)
+
+
+def output_stem(model):
+    """Path of what is made from a model, as yet without an ending."""
+    return pathlib.Path(str(model).replace(":", "_")).with_suffix("")
 
 
 def _parser():
@@ -56,7 +66,9 @@ def _parser():
         description="Writes a saved model as a LiteRT or ONNX file or as a "
         "SavedModel.",
     )
-    parser.add_argument("model", help="a .keras file")
+    parser.add_argument(
+        "model", help="a .keras file, or such as CifarAttention56:cifar10"
+    )
     parser.add_argument(
         "--format",
         default="tflite",
@@ -134,7 +146,7 @@ def _export(options):
         "labels": labels,
         "source": str(options.model),
     }
-    stem = pathlib.Path(options.model).with_suffix("")
+    stem = output_stem(options.model)
     if options.format == "saved_model":
         _say("rewriting and saving the graph", start)
         return to_saved_model(

@@ -14,6 +14,7 @@ import keras
 from . import training_runs
 from .benchmark import benchmark
 from .convert import load_model
+from .convert import output_stem
 from .litert import LiteRTModel
 from .opened_graph import deep_recursion
 from .published import publishing
@@ -141,8 +142,7 @@ def _parse(arguments):
         args=rest,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    stem = pathlib.Path(path).with_suffix("")
-    folder = parsed.run_dir or f"{stem}_{parsed.engine}_int8"
+    folder = parsed.run_dir or f"{output_stem(path)}_{parsed.engine}_int8"
     return model, dataclasses.replace(parsed, run_dir=folder)
 
 

@@ -25,6 +25,7 @@ from keras_ratn.models import CifarAttention128 as CifarAttention128
 from keras_ratn.models import CifarAttention164 as CifarAttention164
 from keras_ratn.models import CifarAttention236 as CifarAttention236
 from keras_ratn.models import CifarAttention452 as CifarAttention452
+from keras_ratn.models import create_model as create_model
 from keras_ratn.models import DANet50 as DANet50
 from keras_ratn.models import DANet101 as DANet101
 from keras_ratn.models import EAMLP7 as EAMLP7
@@ -37,7 +38,9 @@ from keras_ratn.models import EANet50 as EANet50
 from keras_ratn.models import EANet101 as EANet101
 from keras_ratn.models import EPSANet50 as EPSANet50
 from keras_ratn.models import EPSANet101 as EPSANet101
+from keras_ratn.models import int8_file as int8_file
 from keras_ratn.models import list_models as list_models
+from keras_ratn.models import list_weights as list_weights
 from keras_ratn.models import (
     ResidualAttentionNetwork as ResidualAttentionNetwork,
 )

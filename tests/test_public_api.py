@@ -25,11 +25,14 @@ NAMES = {
     "attention_masks",
     "class_names",
     "count_macs",
+    "create_model",
     "decode_predictions",
     "describe",
     "feature_pyramid",
     "layers",
+    "int8_file",
     "list_models",
+    "list_weights",
     "load_weights",
     "models",
     "overlay_masks",
@@ -139,7 +142,27 @@ def test_list_models_takes_wildcards():
     assert keras_ratn.list_models("cifar*56") == ["CifarAttention56"]
     assert keras_ratn.list_models("*EANet*") == ["EANet101", "EANet50"]
     assert keras_ratn.list_models() == sorted([*BUILDERS, *FAMILY_BUILDERS])
-    assert keras_ratn.list_models(pretrained=True) == []
+
+
+def test_weights_are_listed_by_the_names_that_load_them():
+    names = keras_ratn.list_weights()
+    networks = {name.partition(":")[0] for name in names}
+    assert networks == set(keras_ratn.list_models(pretrained=True))
+    assert keras_ratn.list_weights("nothing*") == []
+    for name in names:
+        assert len(keras_ratn.class_names(keras_ratn.create_model(name))) > 1
+
+
+def test_create_model_finds_builders_whatever_the_case():
+    model = keras_ratn.create_model("CIFARattention56", classes=3)
+    assert model.name == "cifarattention56"
+    assert model.output_shape == (None, 3)
+    with pytest.raises(ValueError, match=r"list_weights\(\)` \(CifarAttention"):
+        keras_ratn.create_model("CifarAtention56")
+    with pytest.raises(ValueError, match="none that is like it"):
+        keras_ratn.create_model("xyz")
+    with pytest.raises(ValueError, match="name of a registered checkpoint"):
+        keras_ratn.create_model("Attention56:nothing")
 
 
 @pytest.mark.parametrize("folder", ["keras_ratn", "training", "export"])

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tyro
 
+import keras_ratn
+
 from .checkpoint import publish_text
 from .checkpoint import published
 from .config import DataConfig
@@ -28,7 +30,8 @@ class Arguments:
     """What is evaluated on what."""
 
     model_file: Annotated[str, tyro.conf.Positional]
-    """A .keras, .weights.h5 or .tflite file."""
+    """A .keras, .weights.h5 or .tflite file, or weights of the package by name,
+    such as CifarAttention56:cifar10."""
     data: DataConfig
     """The images."""
     part: str = "test"
@@ -122,22 +125,23 @@ def _batches(split, batch_size):
 def load_predictor(arguments, source):
     """A function from uint8 images to probabilities."""
     path = pathlib.Path(arguments.model_file)
-    if not path.is_file():
+    size = arguments.data.image_size
+    shape = (size, size, source.channels)
+    if not path.is_file() and ":" in arguments.model_file:
+        model = keras_ratn.create_model(arguments.model_file, input_shape=shape)
+    elif not path.is_file():
         raise RunError(f"There is no model file {path}.")
-    if path.suffix == ".tflite":
-        return _tflite_predictor(path)
-    if path.name.endswith(".weights.h5"):
+    elif path.suffix == ".tflite":
+        return tflite_predictor(path)
+    elif path.name.endswith(".weights.h5"):
         if arguments.model is None:
             raise RunError(
                 f"{path} holds weights only: name their network by --model."
             )
-        import keras_ratn
-
-        size = arguments.data.image_size
         model = keras_ratn.ResidualAttentionNetwork(
             architecture(arguments.model),
             weights=str(path),
-            input_shape=(size, size, source.channels),
+            input_shape=shape,
             classes=len(source.class_names),
         )
     elif path.suffix == ".keras":
@@ -152,10 +156,11 @@ def load_predictor(arguments, source):
     )
 
 
-def _tflite_predictor(path):
+def tflite_predictor(path):
+    """A function from uint8 images to probabilities, on one thread."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_path=str(path))
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
     (inputs,) = interpreter.get_input_details()
     (outputs,) = interpreter.get_output_details()

@@ -16,6 +16,7 @@ import os
 import pathlib
 import sys
 import tempfile
+import time
 from typing import Annotated
 
 import h5py
@@ -30,6 +31,7 @@ from .checkpoint import published
 from .config import Experiment
 from .errors import RunError
 from .evaluate import predictions
+from .evaluate import tflite_predictor
 from .metrics import report
 from .networks import build_network
 from .sources import load_source
@@ -45,6 +47,8 @@ class Arguments:
     """Folder of a finished run of one of the package's own networks."""
     name: Annotated[str, tyro.conf.Positional]
     """The name to load the weights by: the data set, or DATASET_RECIPE."""
+    int8: str | None = None
+    """An all-integer .tflite file of this run, to go along."""
     hardware: str = ""
     """What it was trained on, in words."""
     licence: str = "Apache-2.0"
@@ -117,6 +121,7 @@ def release(arguments):
         "hardware": arguments.hardware,
         "training_seconds": round(_seconds(results, len(source.train))),
         "seed": config.seed,
+        **_int8(arguments, path, source),
         "recipe": config.to_dict(),
         "trained_with": results["environment"],
         "date": datetime.date.today().isoformat(),
@@ -126,6 +131,35 @@ def release(arguments):
         json.dumps(card, indent=2) + "\n",
     )
     return card
+
+
+def _int8(arguments, weights, source):
+    """The card's lines about the LiteRT file, which it copies."""
+    if arguments.int8 is None:
+        return {}
+    content = pathlib.Path(arguments.int8).read_bytes()
+    stem = weights.name.removesuffix(".weights.h5")
+    path = weights.with_name(f"{stem}_int8.tflite")
+    with published(path) as temporary:
+        pathlib.Path(temporary).write_bytes(content)
+    predict, milliseconds = tflite_predictor(path), []
+
+    def timed(images):
+        rows = []
+        for image in images:
+            started = time.perf_counter()
+            rows.append(predict(image[None])[0])
+            milliseconds.append(1e3 * (time.perf_counter() - started))
+        return np.stack(rows)
+
+    scores, labels = predictions(timed, source.test, 250)
+    numbers = report(scores, labels, source.class_names)
+    return {
+        "int8_source": path.name,
+        "int8_sha256": hashlib.sha256(content).hexdigest(),
+        "int8_accuracy": round(100 * numbers["top1"], 2),
+        "int8_milliseconds_on_one_thread": round(np.median(milliseconds), 2),
+    }
 
 
 def write_float16(model, path):

@@ -13,7 +13,10 @@ from keras_ratn.models.eamlp import EAMLP19 as EAMLP19
 from keras_ratn.models.eamlp import EAMLP24 as EAMLP24
 from keras_ratn.models.epsanet import EPSANet50 as EPSANet50
 from keras_ratn.models.epsanet import EPSANet101 as EPSANet101
+from keras_ratn.models.listing import create_model as create_model
+from keras_ratn.models.listing import int8_file as int8_file
 from keras_ratn.models.listing import list_models as list_models
+from keras_ratn.models.listing import list_weights as list_weights
 from keras_ratn.models.residual_attention_network import (
     ResidualAttentionNetwork as ResidualAttentionNetwork,
 )

@@ -1,9 +1,11 @@
 """All networks that can be built by name."""
 
+import difflib
 import fnmatch
 
 from keras_ratn.models.attention_family import FAMILY_BUILDERS
 from keras_ratn.models.pretrained import CHECKPOINTS
+from keras_ratn.models.pretrained import packaged_file
 from keras_ratn.models.variants import BUILDERS
 
 ALL_BUILDERS = {**BUILDERS, **FAMILY_BUILDERS}
@@ -20,7 +22,7 @@ def list_models(pattern="*", pretrained=False):
         pattern: String with the wildcards `*`, `?` and `[...]`; case does not
             matter. Defaults to `"*"`, all of them.
         pretrained: Boolean. Whether to list only networks with registered
-            weights. Defaults to `False`.
+            weights, which `list_weights` names. Defaults to `False`.
 
     Returns:
         Sorted list of strings, each the name of a function of `keras_ratn`.
@@ -38,3 +40,94 @@ def list_models(pattern="*", pretrained=False):
         if fnmatch.fnmatch(name.lower(), pattern.lower())
         and (not pretrained or CHECKPOINTS.get(name.lower()))
     )
+
+
+def list_weights(pattern="*"):
+    """Names of the trained networks that can be loaded, weights and all.
+
+    Args:
+        pattern: String with the wildcards `*`, `?` and `[...]`; case does not
+            matter. Defaults to `"*"`, all of them.
+
+    Returns:
+        Sorted list of strings `"NETWORK:WEIGHTS"`: what `create_model` and
+        the commands of `ratn` take, and the builder NETWORK as
+        `NETWORK(weights="WEIGHTS")`.
+
+    Example:
+
+    >>> keras_ratn.list_weights("NoSuchNetwork*")
+    []
+    """
+    names = (
+        f"{name}:{weights}"
+        for name in ALL_BUILDERS
+        for weights in CHECKPOINTS.get(name.lower(), {})
+    )
+    return sorted(
+        n for n in names if fnmatch.fnmatch(n.lower(), pattern.lower())
+    )
+
+
+def create_model(name, **options):
+    """Builds a network by its name.
+
+    Args:
+        name: String, one of `list_models()` or of `list_weights()`; the case
+            of the network does not matter.
+        **options: Arguments of the network's builder.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: No network or no weights have this name.
+
+    Example:
+
+    >>> model = keras_ratn.create_model("cifarattention56", classes=5)
+    >>> model.output_shape
+    (None, 5)
+    """
+    network, _, weights = name.partition(":")
+    builders = {known.lower(): known for known in ALL_BUILDERS}
+    known = builders.get(network.lower())
+    if known is None:
+        near = difflib.get_close_matches(network.lower(), builders)
+        near = ", ".join(builders[n] for n in near) or "none that is like it"
+        raise ValueError(
+            "`name` must be one of `keras_ratn.list_models()` or of "
+            f"`keras_ratn.list_weights()` ({near}). Received: name={name!r}"
+        )
+    if weights:
+        options = {"weights": weights, **options}
+    return ALL_BUILDERS[known](**options)
+
+
+def int8_file(name):
+    """The all-integer LiteRT file that belongs to trained weights.
+
+    Args:
+        name: String, one of `list_weights()`.
+
+    Returns:
+        `pathlib.Path` of a `.tflite` file in the package, ready for a phone:
+        it takes pixels 0-255 as uint8.
+
+    Raises:
+        ValueError: There are no such weights, or no such file of them.
+    """
+    network, _, weights = name.partition(":")
+    checkpoint = CHECKPOINTS.get(network.lower(), {}).get(weights)
+    if checkpoint is None or checkpoint.int8_source is None:
+        having = [
+            known
+            for known in list_weights()
+            for network, weights in [known.split(":")]
+            if CHECKPOINTS[network.lower()][weights].int8_source
+        ]
+        raise ValueError(
+            "`name` must be one of the trained networks with an int8 file "
+            f"({', '.join(having) or 'none yet'}). Received: name={name!r}"
+        )
+    return packaged_file(checkpoint.int8_source, checkpoint.int8_sha256)

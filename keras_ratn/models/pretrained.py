@@ -34,6 +34,9 @@ class Checkpoint:
             that its name tells.
         licence: String. Licence of the weights.
         class_names: Optional tuple of strings, in the order of the outputs.
+        int8_source: Optional string. Name of the all-integer LiteRT file of
+            the same weights in `keras_ratn/weights/`.
+        int8_sha256: Optional string. Hexadecimal SHA-256 of that file.
     """
 
     source: str
@@ -43,6 +46,8 @@ class Checkpoint:
     accuracy: float
     licence: str
     class_names: tuple | None = None
+    int8_source: str | None = None
+    int8_sha256: str | None = None
 
 
 def packaged_checkpoints(folder=PACKAGED):
@@ -63,7 +68,7 @@ def packaged_checkpoints(folder=PACKAGED):
         card = json.loads(path.read_text(encoding="utf-8"))
         fields = dataclasses.fields(Checkpoint)
         record = Checkpoint(
-            **{field.name: card[field.name] for field in fields}
+            **{f.name: card[f.name] for f in fields if f.name in card}
         )
         record = dataclasses.replace(
             record, class_names=tuple(record.class_names)
@@ -73,6 +78,19 @@ def packaged_checkpoints(folder=PACKAGED):
 
 
 CHECKPOINTS = packaged_checkpoints()
+
+
+def packaged_file(name, sha256):
+    """Path of a file in the package's weights, whose content is checked."""
+    path = PACKAGED / name
+    actual = hashlib.sha256(path.read_bytes()).hexdigest()
+    if actual != sha256:
+        raise ValueError(
+            f"The weights file {path} is not the one that was released. "
+            f"Expected sha256={sha256}, received {actual}. Install the "
+            "package again."
+        )
+    return path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,15 +113,7 @@ class _Named:
                 hash_algorithm="sha256",
                 file_hash=checkpoint.sha256,
             )
-        path = PACKAGED / checkpoint.source
-        actual = hashlib.sha256(path.read_bytes()).hexdigest()
-        if actual != checkpoint.sha256:
-            raise ValueError(
-                f"The weights file {path} is not the one that was released. "
-                f"Expected sha256={checkpoint.sha256}, received {actual}. "
-                "Install the package again."
-            )
-        return path
+        return packaged_file(checkpoint.source, checkpoint.sha256)
 
 
 @dataclasses.dataclass(frozen=True)

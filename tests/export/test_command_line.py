@@ -81,6 +81,8 @@ def test_export_takes_labels_and_refuses_too_few(folder, capsys, tmp_path):
 def test_export_says_what_is_missing(folder, capsys):
     assert main(["export", str(folder / "none.keras")]) == 1
     assert "which does not exist" in capsys.readouterr().out
+    assert main(["export", "NoNetwork:cifar10"]) == 1
+    assert "Received: name='NoNetwork:cifar10'" in capsys.readouterr().out
     model = str(folder / "model.keras")
     assert main(["export", model, "--quantize", "int8"]) == 1
     assert "--data FOLDER" in capsys.readouterr().out

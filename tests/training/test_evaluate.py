@@ -24,6 +24,21 @@ def run(model_file, tmp_path, *more):
     )
 
 
+def test_weights_of_the_package_go_by_name(
+    network, tmp_path, monkeypatch, capsys
+):
+    def create_model(name, input_shape):
+        assert name == "Smallest:digits" and input_shape == (32, 32, 3)
+        return network
+
+    monkeypatch.setattr(keras_ratn, "create_model", create_model)
+    assert run("Smallest:digits", tmp_path) == 0
+    assert (tmp_path / "out" / "evaluation.json").is_file()
+    monkeypatch.undo()
+    assert run("Smallest:digits", tmp_path) == 1
+    assert "list_weights()" in capsys.readouterr().err
+
+
 def test_the_numbers_are_those_of_the_saved_predictions(network, tmp_path):
     network.save(tmp_path / "model.keras")
     assert run(tmp_path / "model.keras", tmp_path) == 0

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from training_runs import smallest
 
+import keras_ratn
 from keras_ratn import VARIANTS
 from keras_ratn.models import pretrained
 from training import release
@@ -64,6 +65,50 @@ def test_a_released_run_is_found_by_name(run, registered, tmp_path):
         "smallest_digits.json",
         "smallest_digits.weights.h5",
     }
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="LiteRT files are made on TensorFlow",
+)
+def test_an_int8_file_goes_along(run, registered, tmp_path, monkeypatch):
+    from export.tflite import to_tflite
+
+    config = smallest()
+    source = load_source(config.data, config.seed)
+    images, _ = source.train.read(np.arange(20))
+    file = to_tflite(
+        keras.saving.load_model(run / "last.keras"),
+        tmp_path / "exported" / "model.tflite",
+        "int8",
+        representative_data=[images],
+    )
+    out = tmp_path / "weights"
+    card = release.release(
+        release.Arguments(str(run), "digits", int8=str(file), out=str(out))
+    )
+    monkeypatch.setattr(pretrained, "PACKAGED", out)
+    monkeypatch.setitem(
+        pretrained.CHECKPOINTS,
+        "smallest",
+        pretrained.packaged_checkpoints(out)["smallest"],
+    )
+    found = keras_ratn.int8_file("Smallest:digits")
+    assert found == out / "smallest_digits_int8.tflite"
+    assert found.read_bytes() == file.read_bytes()
+    assert card["int8_milliseconds_on_one_thread"] > 0
+
+    scores, labels = predictions(
+        release.tflite_predictor(found), source.test, 250
+    )
+    accuracy = np.mean(scores.argmax(1) == labels)
+    assert card["int8_accuracy"] == pytest.approx(100 * accuracy, abs=0.005)
+
+    found.write_bytes(b"altered")
+    with pytest.raises(ValueError, match="not the one that was released"):
+        keras_ratn.int8_file("Smallest:digits")
+    with pytest.raises(ValueError, match="with an int8 file"):
+        keras_ratn.int8_file("Smallest:letters")
 
 
 def test_only_builders_are_released(run, tmp_path):
