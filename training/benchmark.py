@@ -79,7 +79,8 @@ def measure(config, options):
     compile_model(model, build_optimizer(config, options.steps), config)
     started = time.monotonic()
     batch = first_batch(source, config)
-    model.train_on_batch(*batch)
+    with fused_batch_normalization(model):
+        model.train_on_batch(*batch)  # traces the step for `fit` too
     print(f"first step after {time.monotonic() - started:.1f} s", flush=True)
     found["loop"] = found["fit"] = 0.0
     for _ in range(options.rounds):
@@ -140,14 +141,13 @@ class _Stopwatch(keras.callbacks.Callback):
 def fit_speed(model, source, config, steps):
     """Images a second of `fit`, as `ratn train` runs it."""
     watch = _Stopwatch()
-    with fused_batch_normalization(model):
-        model.fit(
-            _batches(source, config),
-            steps_per_epoch=steps + 1,
-            callbacks=[watch],
-            shuffle=False,
-            verbose=0,
-        )
+    model.fit(
+        _batches(source, config),
+        steps_per_epoch=steps + 1,
+        callbacks=[watch],
+        shuffle=False,
+        verbose=0,
+    )
     return steps * config.batch_size / watch.seconds
 
 
