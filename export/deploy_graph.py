@@ -42,6 +42,8 @@ def deploy_graph(
     * mask `"mixed"`: `Activation("sigmoid")` (LOGISTIC)
     * mask `"channel"`: `MaskActivation` as it is (L2_NORMALIZATION)
     * mask `"spatial"`: `keras.ops` (MEAN, SUB, MUL, ADD, RSQRT, LOGISTIC)
+    * the double normalization of external attention: a softmax of a
+      log-softmax (LOG_SOFTMAX, SOFTMAX), which leaves out its epsilon, 1e-9
 
     Whatever else a model holds of Keras's own layers stays as it is, and so do
     layers of this package with weights of their own, such as memories.
@@ -299,6 +301,12 @@ class _Rewriter:
     def activation(self, layer, x, **_):
         return self._activation(layer.activation, self.name(layer.name))(x)
 
+    def double_normalization(self, layer, x, **_):
+        # Shares of the sum of softmaxes are a softmax of their logarithms.
+        # LiteRT's integer division fails where a sum rounds to zero.
+        x = ops.log_softmax(x, axis=-2)
+        return keras.layers.Softmax(name=self.name(layer.name))(x)
+
     def nothing(self, layer, x, **_):
         return x
 
@@ -443,6 +451,7 @@ _REWRITES = {
     "Normalization": _Rewriter.normalization,
     "Rescaling": _Rewriter.rescaling,
     "Activation": _Rewriter.activation,
+    "ClassScores": _Rewriter.activation,
     "MaskActivation": _Rewriter.mask_activation,
     "BilinearUpsampling2D": _Rewriter.bilinear,
     "TransposedUpsampling2D": _Rewriter.transposed,
@@ -452,6 +461,7 @@ _REWRITES = {
     "Multiply": _Rewriter.multiply,
     "Cast": _Rewriter.cast,
     "Concatenate": _Rewriter.concatenate,
+    "DoubleNormalization": _Rewriter.double_normalization,
     **dict.fromkeys(
         (
             "AveragePooling2D",

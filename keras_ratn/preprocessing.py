@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_ratn.layers import _common
 from keras_ratn.layers.classification_head import ClassificationHead
+from keras_ratn.layers.classification_head import ClassScores
 from keras_ratn.models.architecture import FAMILIES
 
 
@@ -127,7 +128,7 @@ def class_names(model):
     ['a', 'b']
     """
     for layer in reversed(model.layers):
-        if isinstance(layer, ClassificationHead):
+        if isinstance(layer, (ClassificationHead, ClassScores)):
             names = layer.class_names
             return None if names is None else list(names)
         if isinstance(layer, keras.Model) and class_names(layer):

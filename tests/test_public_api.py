@@ -48,6 +48,7 @@ LAYERS = {
     "AttentionModule",
     "BilinearInitializer",
     "BilinearUpsampling2D",
+    "ClassScores",
     "ClassificationHead",
     "InceptionUnit",
     "LocalConvolutionMask",

@@ -9,6 +9,7 @@ from keras_ratn.layers.bottleneck_attention_module import (
 from keras_ratn.layers.classification_head import (
     ClassificationHead as ClassificationHead,
 )
+from keras_ratn.layers.classification_head import ClassScores as ClassScores
 from keras_ratn.layers.convolutional_block_attention import (
     ConvolutionalBlockAttention as ConvolutionalBlockAttention,
 )

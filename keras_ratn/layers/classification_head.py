@@ -1,6 +1,17 @@
-"""The classifier of a network, which remembers what its classes are called."""
+"""The ends of networks, which remember what the classes are called."""
 
 import keras
+
+
+def _checked(names, classes):
+    """The names as a list of strings, one for each class."""
+    names = [str(name) for name in names]
+    if len(names) != classes:
+        raise ValueError(
+            "`class_names` must hold one name for each class. "
+            f"Received {len(names)} names for {classes} classes."
+        )
+    return names
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
@@ -36,21 +47,58 @@ class ClassificationHead(keras.layers.Dense):
 
     def __setattr__(self, name, value):
         if name == "class_names" and value is not None:
-            value = self._checked(value)
+            value = _checked(value, self.units)
         super().__setattr__(name, value)
-
-    def _checked(self, names):
-        names = [str(name) for name in names]
-        if len(names) != self.units:
-            raise ValueError(
-                "`class_names` must hold one name for each class. "
-                f"Received {len(names)} names for {self.units} classes."
-            )
-        return names
 
     def get_config(self):
         names = self.class_names
         return {
             **super().get_config(),
+            "class_names": None if names is None else list(names),
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_ratn")
+class ClassScores(keras.layers.Activation):
+    """The activation that ends a network whose classifier is a convolution.
+
+    The names are saved with the model, as those of a `ClassificationHead`.
+
+    Args:
+        classes: Integer. Number of classes.
+        class_names: Optional list of `classes` strings, in the order of the
+            outputs. Defaults to `None`.
+        activation: String or callable, applied to each element; `None` for
+            none. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Activation` (`dtype`, `name`).
+
+    Input shape:
+        Any.
+
+    Output shape:
+        The input's.
+
+    Example:
+
+    >>> scores = keras_ratn.layers.ClassScores(2, ["road", "sky"])
+    >>> scores.class_names
+    ['road', 'sky']
+    """
+
+    def __init__(self, classes, class_names=None, activation=None, **kwargs):
+        super().__init__(activation, **kwargs)
+        self.classes = classes
+        self.class_names = class_names
+
+    def __setattr__(self, name, value):
+        if name == "class_names" and value is not None:
+            value = _checked(value, self.classes)
+        super().__setattr__(name, value)
+
+    def get_config(self):
+        names = self.class_names
+        return {
+            **super().get_config(),
+            "classes": self.classes,
             "class_names": None if names is None else list(names),
         }

@@ -10,24 +10,13 @@ from keras_ratn.layers import _common
 NORMALIZATION_EPSILON = 1e-9
 
 
-def double_normalization(similarity, token_axis):
-    """Softmax over the tokens, then shares of each token's sum over slots.
-
-    In float32: the softmax of many tokens and the epsilon vanish in less.
-    """
-    dtype = keras.backend.standardize_dtype(similarity.dtype)
-    similarity = _attention_layer.cast(similarity, "float32")
-    x = ops.softmax(similarity, axis=token_axis)
-    total = ops.sum(x, axis=-1, keepdims=True)
-    return _attention_layer.cast(x / (total + NORMALIZATION_EPSILON), dtype)
-
-
 @keras.saving.register_keras_serializable(package="keras_ratn")
 class DoubleNormalization(keras.Layer):
     """Turns similarities of tokens and memory slots into attention scores.
 
     A softmax over the tokens, for each slot, then for each token a division
-    by its sum over the slots. Computed in float32 whatever the precision.
+    by its sum over the slots. Computed in float32 whatever the precision: the
+    softmax of many tokens and the epsilon vanish in less.
 
     Reference:
     - [Beyond Self-attention: External Attention using Two Linear Layers for
@@ -52,7 +41,9 @@ class DoubleNormalization(keras.Layer):
     """
 
     def call(self, inputs):
-        return double_normalization(inputs, token_axis=-2)
+        x = ops.softmax(_attention_layer.cast(inputs, "float32"), axis=-2)
+        x = x / (ops.sum(x, axis=-1, keepdims=True) + NORMALIZATION_EPSILON)
+        return _attention_layer.cast(x, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
@@ -131,6 +122,9 @@ class ExternalAttention(_attention_layer.ScoredLayer):
             use_bias=False,
             kernel_initializer=initializer(),
         )
+        self.double_normalization = DoubleNormalization(
+            dtype=self.dtype_policy, name="double_normalization"
+        )
         self.bn = self._batch_normalization("bn", "channels_last")
         self._build_chain(
             [
@@ -148,7 +142,7 @@ class ExternalAttention(_attention_layer.ScoredLayer):
         shape = ops.shape(x)
         tokens = ops.reshape(x, (-1, shape[1] * shape[2], x.shape[-1]))
         similarity = self.key_memory(self.input_projection(tokens))
-        scores = double_normalization(similarity, token_axis=1)  # (B, N, S)
+        scores = self.double_normalization(similarity)  # (B, N, S)
         found = self.output_projection(self.value_memory(scores))
         tokens = ops.relu(self.bn(found, training=training) + tokens)
         x = ops.reshape(tokens, (-1, *shape[1:3], x.shape[-1]))
@@ -251,6 +245,9 @@ class MultiHeadExternalAttention(keras.Layer):
             )
             layer.build((None, inputs))
             setattr(self, name, layer)
+        self.double_normalization = DoubleNormalization(
+            dtype=self.dtype_policy, name="double_normalization"
+        )
         self.dropout = keras.layers.Dropout(
             self.dropout_rate, dtype=self.dtype_policy, name="dropout"
         )
@@ -262,7 +259,7 @@ class MultiHeadExternalAttention(keras.Layer):
         x = self.input_projection(inputs)
         x = ops.reshape(x, (-1, tokens, heads, width))
         x = ops.transpose(x, (0, 2, 1, 3))  # (B, heads, tokens, width)
-        scores = double_normalization(self.key_memory(x), token_axis=2)
+        scores = self.double_normalization(self.key_memory(x))
         scores = self.dropout(scores, training=training)
         x = ops.transpose(self.value_memory(scores), (0, 2, 1, 3))
         x = ops.reshape(x, (-1, tokens, heads * width))

@@ -41,6 +41,7 @@ def SegmentationNetwork(
     auxiliary_outputs=False,
     include_preprocessing=True,
     data_format=None,
+    class_names=None,
     variant=None,
 ):
     """Builds a network that says for every pixel what it shows.
@@ -83,6 +84,7 @@ def SegmentationNetwork(
             and scales them itself. Defaults to `True`.
         data_format: String, `"channels_last"` or `"channels_first"`. Defaults
             to Keras's global setting.
+        class_names: Optional list of `classes` strings, kept in the model.
         variant: String or `None`. What registered checkpoints go by.
 
     Returns:
@@ -109,6 +111,8 @@ def SegmentationNetwork(
         _common.one_of("pooling", pooling, (None, "avg", "max"))
     data_format = _common.standard_data_format(data_format)
     weights = resolve_weights(weights, variant, include_top, classes)
+    if weights is not None and class_names is None and include_top:
+        class_names = weights.class_names
     inputs = image_input(input_tensor, input_shape, DEFAULT_SIZE, data_format)
     axes = _common.spatial_axes(data_format)
     size = tuple(inputs.shape[axis] for axis in axes)
@@ -134,6 +138,8 @@ def SegmentationNetwork(
                 classifier_activation,
                 data_format,
                 output_name,
+                classes,
+                class_names,
             )
             for logits, output_name in zip(
                 keras.tree.flatten(x), ("predictions", "position", "channel")
@@ -173,7 +179,7 @@ def _head(x, head, classes, auxiliary_outputs, data_format):
     return graph.convolve(x, classes, 1, "head_classifier", use_bias=True)
 
 
-def _finish(logits, size, activation, data_format, name):
+def _finish(logits, size, activation, data_format, name, classes, class_names):
     """To the size of the images, or to one vector for each of them."""
     if size is None:
         x = keras.layers.GlobalAveragePooling2D(
@@ -188,8 +194,13 @@ def _finish(logits, size, activation, data_format, name):
         )(logits, target_size=size)
     if activation == "softmax":
         axis = -1 if size is None else _common.channel_axis(data_format)
-        return keras.layers.Softmax(axis=axis, dtype="float32", name=name)(x)
-    return keras.layers.Activation(activation, dtype="float32", name=name)(x)
+        x = keras.layers.Softmax(
+            axis=axis, dtype="float32", name=f"{name}_softmax"
+        )(x)
+        activation = None
+    return layers.ClassScores(
+        classes, class_names, activation, dtype="float32", name=name
+    )(x)
 
 
 _ARGUMENTS = """
@@ -221,6 +232,7 @@ _ARGUMENTS = """
             and scales them itself. Defaults to `True`.
         data_format: String, `"channels_last"` or `"channels_first"`. Defaults
             to Keras's global setting.
+        class_names: Optional list of `classes` strings, kept in the model.
 
     Returns:
         A functional `keras.Model`.
@@ -280,6 +292,7 @@ def DANet50(
     multi_grid=True,
     include_preprocessing=True,
     data_format=None,
+    class_names=None,
 ):
     """DANet on a dilated ResNet-50: 47.5 M parameters."""
     return SegmentationNetwork(
@@ -297,6 +310,7 @@ def DANet50(
         auxiliary_outputs=auxiliary_outputs,
         include_preprocessing=include_preprocessing,
         data_format=data_format,
+        class_names=class_names,
         variant="danet50",
     )
 
@@ -318,6 +332,7 @@ def DANet101(
     multi_grid=True,
     include_preprocessing=True,
     data_format=None,
+    class_names=None,
 ):
     """DANet on a dilated ResNet-101: 66.5 M parameters."""
     return SegmentationNetwork(
@@ -335,6 +350,7 @@ def DANet101(
         auxiliary_outputs=auxiliary_outputs,
         include_preprocessing=include_preprocessing,
         data_format=data_format,
+        class_names=class_names,
         variant="danet101",
     )
 
@@ -353,6 +369,7 @@ def EANet50(
     segmentation=True,
     include_preprocessing=True,
     data_format=None,
+    class_names=None,
 ):
     """EANet on a dilated ResNet-50: 34.8 M parameters."""
     return SegmentationNetwork(
@@ -369,6 +386,7 @@ def EANet50(
         segmentation=segmentation,
         include_preprocessing=include_preprocessing,
         data_format=data_format,
+        class_names=class_names,
         variant="eanet50",
     )
 
@@ -387,6 +405,7 @@ def EANet101(
     segmentation=True,
     include_preprocessing=True,
     data_format=None,
+    class_names=None,
 ):
     """EANet on a dilated ResNet-101: 53.8 M parameters."""
     return SegmentationNetwork(
@@ -403,5 +422,6 @@ def EANet101(
         segmentation=segmentation,
         include_preprocessing=include_preprocessing,
         data_format=data_format,
+        class_names=class_names,
         variant="eanet101",
     )

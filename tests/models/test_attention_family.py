@@ -977,6 +977,27 @@ def test_auxiliary_outputs_are_three():
     assert model.output_shape == [(None, 33, 42, 4)] * 3
 
 
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_segmentation_keeps_the_names_of_its_classes(activation, tmp_path):
+    options = {"input_shape": (32, 32, 3), "classes": 2}
+    options |= {"classifier_activation": activation}
+    model = k.SegmentationNetwork(
+        SEGMENTATION_BACKBONE, "eanet", class_names=["road", "sky"], **options
+    )
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert k.class_names(loaded) == ["road", "sky"]
+    images = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3))
+    scores = loaded.predict(images, verbose=0)
+    np.testing.assert_allclose(scores, model.predict(images, verbose=0), 1e-5)
+    if activation:
+        np.testing.assert_allclose(scores.sum(axis=-1), 1, atol=1e-5)
+    with pytest.raises(ValueError, match="3 names for 2 classes"):
+        k.SegmentationNetwork(
+            SEGMENTATION_BACKBONE, "eanet", class_names=list("abc"), **options
+        )
+
+
 def shapes_data(number, size=32):
     """Bright squares (1) and dark discs (2) on grey (0)."""
     random = np.random.default_rng(0)
