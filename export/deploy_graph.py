@@ -17,7 +17,11 @@ from .opened_graph import symbolic_tensors
 
 
 def deploy_graph(
-    model, input_shape=None, with_mask=False, depthwise_normalization=True
+    model,
+    input_shape=None,
+    with_mask=False,
+    depthwise_normalization=True,
+    integers=False,
 ):
     """Rewrites a model for inference: plain layers, no batch normalization.
 
@@ -42,8 +46,9 @@ def deploy_graph(
     * mask `"mixed"`: `Activation("sigmoid")` (LOGISTIC)
     * mask `"channel"`: `MaskActivation` as it is (L2_NORMALIZATION)
     * mask `"spatial"`: `keras.ops` (MEAN, SUB, MUL, ADD, RSQRT, LOGISTIC)
-    * the double normalization of external attention: a softmax of a
-      log-softmax (LOG_SOFTMAX, SOFTMAX), which leaves out its epsilon, 1e-9
+    * with `integers`, the double normalization of external attention: a
+      softmax of a log-softmax (LOG_SOFTMAX, SOFTMAX), which leaves out its
+      epsilon; LiteRT's integer division fails where a sum rounds to zero
 
     Whatever else a model holds of Keras's own layers stays as it is, and so do
     layers of this package with weights of their own, such as memories.
@@ -58,6 +63,8 @@ def deploy_graph(
         depthwise_normalization: Boolean. Whether batch normalizations that
             cannot be folded become depthwise convolutions; otherwise they
             stay. Defaults to `True`.
+        integers: Boolean. Whether the graph is to be computed in integers.
+            Defaults to `False`.
 
     Returns:
         A functional `keras.Model` that shares no weights with `model`.
@@ -75,7 +82,9 @@ def deploy_graph(
     inputs = input_tensor(model, input_shape)
     with deep_recursion():
         flat = open_up(
-            channels_last_float32_copy(model, inputs), _is_known, with_mask
+            channels_last_float32_copy(model, inputs),
+            lambda operation: _is_known(operation, integers),
+            with_mask,
         )
         rewriter = _Rewriter(consumers(flat), depthwise_normalization)
         return keras.models.clone_model(
@@ -89,8 +98,10 @@ def _kind(operation):
     return type(operation).__name__
 
 
-def _is_known(operation):
+def _is_known(operation, integers=True):
     """Whether a rewrite or the layer itself takes it over in one piece."""
+    if _kind(operation) == "DoubleNormalization":
+        return integers
     if _kind(operation) == "MaskActivation":
         return operation.mode in _MASK_LAYERS
     return _kind(operation) in _REWRITES
@@ -303,7 +314,6 @@ class _Rewriter:
 
     def double_normalization(self, layer, x, **_):
         # Shares of the sum of softmaxes are a softmax of their logarithms.
-        # LiteRT's integer division fails where a sum rounds to zero.
         x = ops.log_softmax(x, axis=-2)
         return keras.layers.Softmax(name=self.name(layer.name))(x)
 

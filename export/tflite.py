@@ -100,6 +100,7 @@ def to_tflite(
             # A depthwise convolution has a scale for each channel, which only
             # int8 needs; elsewhere a product and a sum are as fast.
             depthwise_normalization=quantize == "int8",
+            integers=quantize == "int8",
         )
         images = None
         if quantize == "int8":

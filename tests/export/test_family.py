@@ -17,6 +17,7 @@ from keras_ratn.models import ResidualBackbone
 from keras_ratn.models import rest
 from keras_ratn.models._ends import image_classifier
 from keras_ratn.models.attention_family import FAMILY_BUILDERS
+from training.batch_normalization import batch_normalizations
 
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="written with TensorFlow"
@@ -76,6 +77,16 @@ def tiny(kind):
     return model
 
 
+def calibrate(model, images):
+    """Gives batch normalization the statistics of these images.
+
+    Without, the values of a deep network grow until they mean nothing.
+    """
+    for layer in batch_normalizations(model):
+        layer.momentum = 0.0
+    model(images, training=True)
+
+
 def difference(expected, actual):
     """Largest difference in units of the largest expected value."""
     return np.abs(actual - expected).max() / np.abs(expected).max()
@@ -87,6 +98,29 @@ def test_deploy_graph_computes_what_the_model_does(kind):
     images = random_pixels(2, SIZE)
     deployed = deploy_graph(model)
     assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["external", "eamlp"])
+def test_an_integer_graph_divides_nothing(kind):
+    model = tiny(kind)
+    images = random_pixels(2, SIZE)
+    deployed = deploy_graph(model, integers=True)
+    kinds = {type(operation).__name__ for operation in deployed.operations}
+    assert "LogSoftmax" in kinds and not kinds & {"Divide", "TrueDivide"}
+    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+
+
+@needs_tensorflow
+def test_int8_looks_up_memories_that_few_positions_resemble(tmp_path):
+    """Integer division failed where all shares of a position were 0."""
+    inputs = keras.Input((8, 8, 4))
+    layer = keras_ratn.layers.ExternalAttention(8)
+    model = keras.Model(inputs, layer(inputs))
+    layer.key_memory.kernel.assign(1000 * layer.key_memory.kernel)
+    images = np.random.default_rng(0).uniform(-1, 1, (16, 8, 8, 4))
+    images = images.astype("float32")
+    path = to_tflite(model, tmp_path / "m.tflite", "int8", [images], "float32")
+    assert np.isfinite(LiteRTModel(path).predict(images[:4])["scores"]).all()
 
 
 @needs_tensorflow
@@ -113,6 +147,7 @@ def test_every_network_becomes_a_float_and_an_int8_file(name, tmp_path):
     options = {"input_shape": (size, size, 3)}
     model = FAMILY_BUILDERS[name](**options)
     images = random_pixels(16, 100)[:, :size, :size]
+    calibrate(model, images)
     path = to_tflite(model, tmp_path / "float.tflite")
     scores = LiteRTModel(path).predict(images[:1])["scores"]
     assert difference(predict(model, images[:1]), scores) < 1e-3
