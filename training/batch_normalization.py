@@ -35,7 +35,7 @@ def fused_batch_normalization(model):
     """Runs batch normalization by TensorFlow's own kernel for it.
 
     Keras composes it of a dozen operations, each of which reads all of the
-    images' features; without XLA they take two fifths of the time of a
+    images' features; without XLA they take a third of the work of a
     training step on a processor. Inside this context a step is traced with one
     fused operation forward and one backward, for float32 and channels last.
     Outputs, gradients and moving statistics are the same up to rounding. The

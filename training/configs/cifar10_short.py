@@ -3,9 +3,9 @@
     ratn train cifar10_short
 
 Attention-56 with one rise and one fall of the learning rate, shifts and
-mirroring. 5,000 of the training images are held out. At 90 images a second
-(two cores of an AMD EPYC with AVX2) it takes an hour and three quarters;
-stopped and started again, it goes on from its last epoch.
+mirroring. 5,000 of the training images are held out. At 70 to 80 images a
+second (two cores of an AMD EPYC with AVX2) it takes about two hours; stopped
+and started again, it goes on from its last epoch.
 """
 
 from ..config import DataConfig
