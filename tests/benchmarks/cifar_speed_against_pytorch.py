@@ -21,17 +21,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from tests.benchmarks.interleaved import contest
-from tests.benchmarks.interleaved import Contestant
+from tests.benchmarks.interleaved import PEERS
 from tests.benchmarks.interleaved import serve
+from tests.benchmarks.interleaved import start_all
+from tests.benchmarks.interleaved import TUNED
 
 BATCH, CALIBRATION_STEPS = 64, 10
 RATE, MOMENTUM = 1e-5, 0.9
-TUNED, PLAIN = "keras_ratn as `ratn` has it", "keras_ratn, plain"
-PEERS = (
-    "PyTorch, channels first",
-    "PyTorch, channels last",
-    "PyTorch, channels last, memory kept",
-)
 
 
 def check_that_they_are_the_same():
@@ -141,17 +137,8 @@ def main():
         serve({"training step": step})
         return
     check_that_they_are_the_same()
-    module = "tests.benchmarks.cifar_speed_against_pytorch"
-    contestants = [Contestant(module, name) for name in (TUNED, PLAIN, *PEERS)]
-    rates = contest(contestants, "training step", arguments.repeats, BATCH)
-    best, best_plain = (
-        max(rates[peer] for peer in peers) for peers in (PEERS, PEERS[:2])
-    )
-    print(
-        f"training step: ratio {rates[TUNED] / best_plain:.2f} to PyTorch as "
-        f"it comes, {rates[TUNED] / best:.2f} to the best of all; plain: "
-        f"{rates[PLAIN] / best_plain:.2f} (wanted: 1.5)"
-    )
+    contestants = start_all("tests.benchmarks.cifar_speed_against_pytorch")
+    contest(contestants, "training step", arguments.repeats, BATCH, "1.5")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,17 @@ A process of its own lets each run as its users run it: its memory allocator,
 environment variables and threads are not the others'.
 """
 
-import os
 import statistics
 import subprocess
 import sys
 import time
 
+TUNED, PLAIN = "keras_ratn as `ratn` has it", "keras_ratn, plain"
+PEERS = (
+    "PyTorch, channels first",
+    "PyTorch, channels last",
+    "PyTorch, channels last, memory kept",
+)
 _MARK = "@@"
 
 
@@ -30,11 +35,10 @@ def serve(functions):
 class Contestant:
     """A process that runs `python -m MODULE --contestant NAME`."""
 
-    def __init__(self, module, name, **environment):
+    def __init__(self, module, name):
         self.name = name
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, "--contestant", name],
-            env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -56,17 +60,20 @@ class Contestant:
         raise SystemExit(f"{self.name} ended by itself; run it alone to see")
 
 
-def contest(contestants, task, repeats, batch):
-    """Prints and returns images/s of each, the median of runs in turn.
+def start_all(module):
+    """The contestants against PyTorch, one after the other."""
+    return [Contestant(module, name) for name in (TUNED, PLAIN, *PEERS)]
+
+
+def contest(contestants, task, repeats, batch, wanted):
+    """Prints images/s of each, by the medians of runs in turn, and ratios.
 
     Args:
         contestants: List of `Contestant`.
         task: String, what they are asked to run.
         repeats: Integer.
         batch: Integer. Images in one run of the task.
-
-    Returns:
-        Dictionary: name -> images/s.
+        wanted: String, the ratios that are aimed at.
     """
     times = {contestant.name: [] for contestant in contestants}
     for contestant in contestants:
@@ -77,4 +84,10 @@ def contest(contestants, task, repeats, batch):
     rates = {n: batch / statistics.median(t) for n, t in times.items()}
     for name, rate in rates.items():
         print(f"{task}: {name}: {rate:.2f} images/s", flush=True)
-    return rates
+    best = max(rates[peer] for peer in PEERS)
+    best_plain = max(rates[peer] for peer in PEERS[:2])
+    print(
+        f"{task}: ratio {rates[TUNED] / best_plain:.2f} to PyTorch as it "
+        f"comes, {rates[TUNED] / best:.2f} to the best of all; plain: "
+        f"{rates[PLAIN] / best_plain:.2f} (wanted: {wanted})"
+    )
