@@ -285,7 +285,9 @@ def finish(model, config, source, devices, record, save):
         callbacks.plot_curves(record.history, folder / "curves.png")
     if source.test is not None:
         test = evaluation_batches(source.test, config.batch_size, devices.shard)
-        with callbacks.averaged_weights(model):
+        # Fused as in `fit`, so that a run resumed here gives the same bits.
+        fused = fused_batch_normalization(model)
+        with callbacks.averaged_weights(model), fused:
             scores = model.evaluate(test, verbose=0, return_dict=True)
         results["test"] = {key: float(v) for key, v in scores.items()}
         results["majority_class"] = majority_class(source.test)
