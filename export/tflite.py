@@ -13,6 +13,7 @@ import numpy as np
 from . import flatbuffer
 from . import metadata
 from .deploy_graph import deploy_graph
+from .litert import LiteRTModel
 from .opened_graph import deep_recursion
 from .published import publishing
 from .quantization_aware import is_quantization_aware
@@ -281,14 +282,18 @@ def _float_operations(file, images):
 
 
 def _ends(file):
-    """Shapes, types and quantisation of a file's input and outputs."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_path=str(file))
-    runner = interpreter.get_signature_runner("serving_default")
+    """Shapes, types and quantisation of the ends of a file that runs."""
+    try:
+        runnable = LiteRTModel(file)
+        runnable.raw(np.zeros(runnable.input_shape, "float32"))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            "LiteRT cannot run the file that its converter made of the model: "
+            f"{error}. Nothing was written. Try another `quantize`."
+        ) from error
     return {
-        "inputs": _described(runner.get_input_details()),
-        "outputs": _described(runner.get_output_details()),
+        "inputs": _described(runnable.inputs),
+        "outputs": _described(runnable.outputs),
     }
 
 

@@ -122,6 +122,19 @@ def test_names_what_litert_cannot_compute(tmp_path):
     assert nothing_in(tmp_path)
 
 
+def test_refuses_a_file_that_litert_cannot_run(tmp_path):
+    """Its integer division stops where the divisor rounds to zero."""
+
+    def share(x):
+        x = keras.ops.relu(x)
+        return x / (keras.ops.sum(x, axis=-1, keepdims=True) + 1e-6)
+
+    images = random_pixels(16, 8)
+    with pytest.raises(ValueError, match="LiteRT cannot run the file"):
+        to_tflite(with_step(share), tmp_path / "m.tflite", "int8", [images])
+    assert nothing_in(tmp_path)
+
+
 def test_dead_tensors_do_not_stop_the_file(tmp_path):
     """XNNPACK refuses steps that are far finer than those before."""
     inputs = keras.Input((8, 8, 3))
