@@ -5,7 +5,8 @@
 writes `keras_ratn/weights/VARIANT_NAME.weights.h5`, in float16, and beside it
 a card in JSON, from which the package learns the name. The card's accuracy
 is measured with the written file, in float32, on the test images of the run's
-own data.
+own data. Two pictures for the README stand beside it, the run's curves and what
+the network attends to in the first test images; they are not installed.
 """
 
 import dataclasses
@@ -26,6 +27,7 @@ import tyro
 
 import keras_ratn
 
+from .callbacks import plot_curves
 from .checkpoint import publish_text
 from .checkpoint import published
 from .config import Experiment
@@ -37,6 +39,7 @@ from .networks import build_network
 from .sources import load_source
 
 LARGEST_FILE = 12 * 2**20
+PICTURES = 3  # test images whose attention is drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Arguments:
     """An all-integer .tflite file of this run, to go along."""
     hardware: str = ""
     """What it was trained on, in words."""
+    note: str = ""
+    """What else there is to know of how it was trained."""
     licence: str = "Apache-2.0"
     """Licence of the weights."""
     out: str = str(pathlib.Path(keras_ratn.__file__).parent / "weights")
@@ -104,7 +109,8 @@ def release(arguments):
         write_float16(
             keras.saving.load_model(run_dir / "last.keras"), temporary
         )
-        measured = _measure(temporary, config, source)
+        model = _loaded(temporary, config, source)
+        measured = _measure(model, source)
     last = results["history"][-1]
     card = {
         "variant": variant,
@@ -123,13 +129,17 @@ def release(arguments):
         "seed": config.seed,
         **_int8(arguments, path, source),
         "recipe": config.to_dict(),
+        "note": arguments.note,
         "trained_with": results["environment"],
         "date": datetime.date.today().isoformat(),
     }
-    publish_text(
-        out / f"{variant}_{arguments.name}.json",
-        json.dumps(card, indent=2) + "\n",
+    stem = f"{variant}_{arguments.name}"
+    publish_text(out / f"{stem}.json", json.dumps(card, indent=2) + "\n")
+    images, _ = source.test.read(np.arange(PICTURES))
+    keras_ratn.plot_attention(
+        model, images, path=out / f"{stem}_attention.png"
     )
+    plot_curves(results["history"], out / f"{stem}_curves.png")
     return card
 
 
@@ -197,11 +207,15 @@ def write_float16(model, path):
         )
 
 
-def _measure(path, config, source):
-    """Accuracy and calibration of the file on the test images, in float32."""
+def _loaded(path, config, source):
+    """The network with the weights of the file, in float32."""
     keras.config.set_dtype_policy("float32")
     config = dataclasses.replace(config, init=str(path), freeze_until=None)
-    model = build_network(config, source.class_names, source.channels)
+    return build_network(config, source.class_names, source.channels)
+
+
+def _measure(model, source):
+    """Accuracy and calibration on the test images."""
     scores, labels = predictions(
         lambda images: model.predict_on_batch(images.astype("float32")),
         source.test,

@@ -26,6 +26,7 @@ def run(tmp_path_factory):
     network.save(folder / "last.keras")
     (folder / "config.json").write_text(json.dumps(config.to_dict()))
     history = [{"epoch": 1, "images_per_second": 10.0, "val_accuracy": 0.5}]
+    history[0].update(loss=1.0, accuracy=0.5, val_loss=1.0)
     results = {"history": history, "environment": {"cpus": 2}}
     (folder / "results.json").write_text(json.dumps(results))
     return folder
@@ -64,6 +65,8 @@ def test_a_released_run_is_found_by_name(run, registered, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {
         "smallest_digits.json",
         "smallest_digits.weights.h5",
+        "smallest_digits_attention.png",
+        "smallest_digits_curves.png",
     }
 
 
