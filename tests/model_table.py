@@ -51,13 +51,17 @@ def rows():
         keras.utils.clear_session()
 
 
+def replaced(text, begin, end, lines):
+    """The text with these lines between its two marks."""
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    table = "\n".join(lines)
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
 def main():
     """Replaces what stands between the two marks in the README."""
-    text = README.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    table = "\n".join(rows())
-    README.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+    README.write_text(replaced(README.read_text(), BEGIN, END, rows()))
 
 
 if __name__ == "__main__":

@@ -136,9 +136,7 @@ def release(arguments):
     stem = f"{variant}_{arguments.name}"
     publish_text(out / f"{stem}.json", json.dumps(card, indent=2) + "\n")
     images, _ = source.test.read(np.arange(PICTURES))
-    keras_ratn.plot_attention(
-        model, images, path=out / f"{stem}_attention.png"
-    )
+    keras_ratn.plot_attention(model, images, path=out / f"{stem}_attention.png")
     plot_curves(results["history"], out / f"{stem}_curves.png")
     return card
 

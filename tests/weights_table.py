@@ -1,0 +1,50 @@
+"""Writes the table of trained weights into the README:
+
+    python -m tests.weights_table
+
+Every number but the paper's comes from the cards that stand beside the
+weights.
+"""
+
+import json
+
+from .model_table import PAPER
+from .model_table import README
+from .model_table import replaced
+
+BEGIN, END = "<!-- weights table -->", "<!-- end of weights table -->"
+
+
+def rows():
+    """Lines of a Markdown table, one for each set of weights."""
+    from keras_ratn.models.pretrained import PACKAGED
+    from keras_ratn.models.variants import BUILDERS
+
+    builders = {name.lower(): name for name in BUILDERS}
+    yield (
+        "| weights | test accuracy | int8 file | the paper's | epochs "
+        "| hours | trained on |"
+    )
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
+    for path in sorted(PACKAGED.glob("*.json")):
+        card = json.loads(path.read_text())
+        network = builders[card["variant"]]
+        whole = (
+            f"{card['int8_accuracy']:.2f} %" if "int8_source" in card else ""
+        )
+        error = PAPER.get(network, ("", "", ""))[2].split()
+        paper = f"{100 - float(error[0]):.2f} %" if error else ""
+        yield (
+            f"| `{network}:{card['name']}` | {card['accuracy']:.2f} % "
+            f"| {whole} | {paper} | {card['recipe']['epochs']} "
+            f"| {card['training_seconds'] / 3600:.1f} | {card['hardware']} |"
+        )
+
+
+def main():
+    """Replaces what stands between the two marks in the README."""
+    README.write_text(replaced(README.read_text(), BEGIN, END, rows()))
+
+
+if __name__ == "__main__":
+    main()
