@@ -27,7 +27,7 @@ def prepare_keras(config):
 
 _GLIBC = platform.libc_ver()[0] == "glibc"
 # From its malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory():
@@ -41,7 +41,9 @@ def keep_freed_memory():
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if _GLIBC else None
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
-        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the most it takes
+        # Else all above 32 MiB, the most that its threshold takes, is mapped
+        # anew each time.
+        mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
