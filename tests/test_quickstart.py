@@ -75,9 +75,9 @@ def test_table_has_every_network():
 
 
 def test_weights_table_is_that_of_the_cards():
+    from tests.model_table import replaced
     from tests.weights_table import BEGIN
     from tests.weights_table import END
-    from tests.weights_table import replaced
     from tests.weights_table import rows
 
     assert BEGIN in README

@@ -29,14 +29,12 @@ def rows():
     for path in sorted(PACKAGED.glob("*.json")):
         card = json.loads(path.read_text())
         network = builders[card["variant"]]
-        whole = (
-            f"{card['int8_accuracy']:.2f} %" if "int8_source" in card else ""
-        )
+        int8 = f"{card['int8_accuracy']:.2f} %" if "int8_source" in card else ""
         error = PAPER.get(network, ("", "", ""))[2].split()
         paper = f"{100 - float(error[0]):.2f} %" if error else ""
         yield (
             f"| `{network}:{card['name']}` | {card['accuracy']:.2f} % "
-            f"| {whole} | {paper} | {card['recipe']['epochs']} "
+            f"| {int8} | {paper} | {card['recipe']['epochs']} "
             f"| {card['training_seconds'] / 3600:.1f} | {card['hardware']} |"
         )
 
