@@ -41,7 +41,9 @@ def load_source(config, seed):
         return source
     test = source.test
     if test is None:
-        train, test = hold_out(train, config.test_fraction, seed)
+        # The same images of both: what is tested keeps its own labels.
+        train, _ = hold_out(train, config.test_fraction, seed)
+        _, test = hold_out(source.train, config.test_fraction, seed)
     if config.label_noise:
         train = dataclasses.replace(
             train,

@@ -163,6 +163,26 @@ def test_label_noise_and_label_files_never_touch_the_test_labels(tmp_path):
     assert list(source.test.labels) == [0, 1, 2, 3, 0, 1]
 
 
+def test_test_images_that_are_held_out_keep_their_own_labels(tmp_path):
+    config, arrays = write_npz(tmp_path / "a.npz", x_test=None, y_test=None)
+    true = arrays["y_train"].reshape(-1)
+    np.save(tmp_path / "labels.npy", 3 - true)
+    config = dataclasses.replace(config, test_fraction=0.5)
+    plain = load_source(config, seed=1)
+    config = dataclasses.replace(
+        config, label_file=str(tmp_path / "labels.npy")
+    )
+    source = load_source(config, seed=1)
+    np.testing.assert_array_equal(source.test.labels, plain.test.labels)
+    np.testing.assert_array_equal(source.train.labels, 3 - plain.train.labels)
+    numbers = np.arange(10)
+    for part in ("train", "test"):
+        actual, expected = (getattr(s, part) for s in (source, plain))
+        np.testing.assert_array_equal(
+            actual.read(numbers)[0], expected.read(numbers)[0]
+        )
+
+
 @pytest.mark.parametrize(
     "labels, message",
     [
