@@ -109,8 +109,7 @@ def _received_by_channels(layer, scores, size):
 
 def _received_by_reduced_positions(layer, scores, size):
     """`(B, heads, N, M)` to `(B, h, w, heads)`."""
-    ratio = layer.spatial_reduction_ratio
-    size = [-(-length // ratio) for length in size]
+    size = layer.reduced_size(size)
     received = ops.transpose(ops.mean(scores, axis=2), (0, 2, 1))
     return ops.reshape(received, (-1, *size, layer.num_heads))
 

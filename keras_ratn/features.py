@@ -1,12 +1,10 @@
 """Feature maps of a network at several sizes, for detection and the like."""
 
-import itertools
-
 import keras
 
-from keras_ratn._attention_views import data_format_of
 from keras_ratn.layers import _common
 
+MAX_LEVEL = 7
 NOMINAL_SIZE = 256  # where a model leaves the size of its images open
 
 
@@ -34,17 +32,18 @@ def feature_pyramid(model):
     {'P0': (32, 32, 64), 'P1': (16, 16, 128), 'P2': (8, 8, 256)}
     """
     stages = _last_of_stages(model)
-    if not stages:
+    stem = next((x for x in model.layers if x.name.startswith("stem")), None)
+    if not stages or stem is None:
         names = [layer.name for layer in model.layers]
         raise ValueError(
             "`feature_pyramid` needs a network of this package: layers named "
-            "after its stages, 'stage1_...', were expected. Received: model "
+            "after its stages, 'stem...', 'stage1_...', were expected. Received: model "
             f"{model.name!r}, whose first layers are {names[:5]}"
         )
     # Later stages of the same size take the place of earlier ones.
     return {
         f"P{level}": tensor
-        for level, tensor in zip(_levels(model, stages), stages)
+        for level, tensor in zip(_levels(model, stem, stages), stages)
     }
 
 
@@ -60,20 +59,25 @@ def _last_of_stages(model):
     return list(last.values())
 
 
-def _levels(model, tensors):
+def _levels(model, stem, tensors):
     """How many times the size of each tensor is halved."""
     shape = [size or NOMINAL_SIZE for size in model.inputs[0].shape]
-    shapes = keras.Model(model.inputs, tensors).compute_output_shape(shape)
-    height, width = (
-        shape[axis] for axis in _common.spatial_axes(data_format_of(model))
+    # The stem's input: layers before it may have resized the images.
+    images, *shapes = keras.Model(
+        model.inputs, [stem.input, *tensors]
+    ).compute_output_shape(shape)
+    # Not the model's layout: a ResT computes channels-last in either.
+    axes = _common.spatial_axes(stem.data_format)
+    size, *sizes = ([shape[a] for a in axes] for shape in (images, *shapes))
+    return [_halvings(size, features) for features in sizes]
+
+
+def _halvings(image_size, size):
+    for level in range(MAX_LEVEL + 1):
+        if size == [-(-length // 2**level) for length in image_size]:
+            return level
+    raise ValueError(
+        "`feature_pyramid` needs features whose size is that of the images, "
+        f"halved up to {MAX_LEVEL} times. Received: features of "
+        f"{size} for images of {image_size} pixels"
     )
-
-    def level(shape):
-        sizes = shape[1:3], shape[2:4]  # in either layout
-        return next(
-            n
-            for n in itertools.count()
-            if (-(-height // 2**n), -(-width // 2**n)) in sizes
-        )
-
-    return [level(tuple(shape)) for shape in shapes]

@@ -172,3 +172,40 @@ def test_feature_pyramid_levels():
     assert pyramid["P5"] is model.output
     features = keras.Model(model.inputs, pyramid)
     assert features(np.zeros((1, 64, 96, 3)))["P3"].shape == (1, 8, 12, 8)
+
+
+SMALLEST = Architecture(
+    stem_filters=4,
+    stage_filters=(64, 8),
+    num_modules=(0, 0),
+    mask_depths=(1, 1),
+    num_tail_units=0,
+)
+
+
+def test_feature_pyramid_counts_from_the_image_that_the_stem_sees():
+    images = keras.Input((80, 96, 3))
+    model = ResidualAttentionNetwork(
+        SMALLEST, input_tensor=keras.layers.CenterCrop(64, 64)(images)
+    )
+    assert list(keras_ratn.feature_pyramid(model)) == ["P2", "P3"]
+
+
+def test_feature_pyramid_does_not_take_channels_for_sizes():
+    # Stage 1 is (64, 64, 16): as many channels as rows divided by one.
+    model = ResidualAttentionNetwork(
+        SMALLEST, input_shape=(3, 256, 64), data_format="channels_first"
+    )
+    pyramid = keras_ratn.feature_pyramid(model)
+    assert {k: t.shape[1:] for k, t in pyramid.items()} == {
+        "P2": (64, 64, 16),
+        "P3": (8, 32, 8),
+    }
+
+
+def test_feature_pyramid_of_unknown_steps_is_refused():
+    images = keras.Input((64, 64, 3))
+    x = keras.layers.Conv2D(4, 3, strides=3, name="stem")(images)
+    x = keras.layers.Conv2D(4, 3, name="stage1_conv")(x)
+    with pytest.raises(ValueError, match=r"Received: features of \[19, 19\]"):
+        keras_ratn.feature_pyramid(keras.Model(images, x))

@@ -164,7 +164,7 @@ class EfficientMultiHeadSelfAttention(_attention_layer.ScoredLayer):
     def _build_reduction(self, channels):
         ratio = self.spatial_reduction_ratio
         shape = (None, None, None, channels)
-        # Symmetric, so that ceil(size / ratio) positions remain.
+        # Symmetric: ceil(size / ratio) positions remain of an even ratio.
         self.reduction_padding = keras.layers.ZeroPadding2D(
             ratio // 2,
             data_format="channels_last",
@@ -241,9 +241,26 @@ class EfficientMultiHeadSelfAttention(_attention_layer.ScoredLayer):
         )
         if None in (height, width):
             return (batch, self.num_heads, None, None)
-        ratio = self.spatial_reduction_ratio
-        keys = -(-height // ratio) * -(-width // ratio)
+        keys = self._reduced(height) * self._reduced(width)
         return (batch, self.num_heads, height * width, keys)
+
+    def reduced_size(self, size):
+        """Size of the map of keys and values.
+
+        Args:
+            size: Pair of integers, height and width of the input.
+
+        Returns:
+            Pair of integers.
+        """
+        return tuple(map(self._reduced, size))
+
+    def _reduced(self, length):
+        ratio = self.spatial_reduction_ratio
+        if ratio == 1:
+            return length
+        # The convolution's kernel is one larger than its stride.
+        return (length + 2 * (ratio // 2) - (ratio + 1)) // ratio + 1
 
     def get_config(self):
         return {

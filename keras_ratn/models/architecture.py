@@ -135,6 +135,14 @@ class Architecture:
         if self.attention != "none":
             checked_attention("attention", self.attention)
         checked_attention("unit_attention", self.unit_attention)
+        for field in ("attention", "unit_attention"):
+            options = getattr(self, f"{field}_options")
+            if options and getattr(self, field) in (None, "none"):
+                raise ValueError(
+                    f"`{field}_options` need the name of a layer as "
+                    f"`{field}`. Received: {field}={getattr(self, field)!r}, "
+                    f"{field}_options={options!r}"
+                )
         for field in ("stem_filters", "num_trunk_units", "num_mask_units"):
             positive_integer(field, getattr(self, field))
         for field in ("num_pre_units", "num_closing_units", "num_tail_units"):

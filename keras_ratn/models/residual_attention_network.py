@@ -118,6 +118,14 @@ def ResidualAttentionNetwork(
         unit_attention=unit_attention,
         unit_attention_options=unit_attention_options,
     )
+    _check_that_masks_are_there(
+        architecture,
+        attention_learning=attention_learning,
+        mask_activation=mask_activation,
+        mask_structure=mask_structure,
+        interpolation=interpolation,
+        remat=remat or None,
+    )
 
     def body(x, data_format):
         x = _stem(x, architecture, data_format)
@@ -158,6 +166,17 @@ def _with_options(architecture, **options):
         )
     given = {key: v for key, v in options.items() if v is not None}
     return dataclasses.replace(architecture, **given)
+
+
+def _check_that_masks_are_there(architecture, **options):
+    """Options of the Attention Module mean nothing where another layer is."""
+    given = {key: v for key, v in options.items() if v is not None}
+    if given and architecture.attention is not None:
+        raise ValueError(
+            f"{', '.join(f'`{key}`' for key in given)} belong to the soft "
+            f"mask, which `attention={architecture.attention!r}` replaces. "
+            f"Received: {given}. Leave them out."
+        )
 
 
 def _stem(x, architecture, data_format):

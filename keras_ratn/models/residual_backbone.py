@@ -17,6 +17,7 @@ BLOCKS = ("basic", "bottleneck", "self_calibrated")
 STAGE_WIDTHS = (64, 128, 256, 512)
 EXPANSION = {"basic": 1, "bottleneck": 4, "self_calibrated": 4}
 BETWEEN_STAGES = ("bam", "bam_sum")
+# A bottleneck's only one, a basic block's second one.
 IN_PLACE_OF_3X3 = ("psa",)
 # The rest stand at the end of each block, before the shortcut is added.
 IN_BLOCKS = (
@@ -84,8 +85,29 @@ class ResidualBackbone:
                 f"{sorted(a for a in ATTENTIONS if a)}. "
                 f"Received: attention={self.attention!r}"
             )
+        if self.attention in IN_PLACE_OF_3X3 and (
+            self.block == "self_calibrated" or self.dilations
+        ):
+            raise ValueError(
+                f"`attention={self.attention!r}` takes the place of a plain "
+                "3x3 convolution: blocks must be 'basic' or 'bottleneck', "
+                f"without dilations. Received: block={self.block!r}, "
+                f"dilations={self.dilations}"
+            )
         options = self.attention_options
         stages = len(self.num_blocks)
+        for field in ("widths", "dilations"):
+            value = getattr(self, field)
+            if value is not None and len(value) < stages:
+                raise ValueError(
+                    f"`{field}` must have an entry for each of the {stages} "
+                    f"stages of `num_blocks`. Received: {field}={value}"
+                )
+        if options and self.attention is None:
+            raise ValueError(
+                "`attention_options` need an `attention`. "
+                f"Received: attention=None, attention_options={options!r}"
+            )
         if not isinstance(options, dict) and len(options) != stages:
             raise ValueError(
                 "`attention_options` must be a dictionary, or one for each "
@@ -178,12 +200,15 @@ class ResidualBlock:
     def __call__(self, x):
         main = getattr(self, f"_{self.backbone.block}")(x)
         if self.backbone.attention in IN_BLOCKS:
-            main = self.backbone.attend(
-                self.graph, self.stage, f"{self.name}_attention"
-            )(main)
+            main = self._attend(main)
         shortcut = self._shortcut(x)
         x = keras.layers.Add(name=f"{self.name}_add")([main, shortcut])
         return self.graph.relu(x, self.name)
+
+    def _attend(self, x, **options):
+        return self.backbone.attend(
+            self.graph, self.stage, f"{self.name}_attention", **options
+        )(x)
 
     def _shortcut(self, x):
         graph, name = self.graph, f"{self.name}_projection"
@@ -208,8 +233,11 @@ class ResidualBlock:
             strides=self.strides,
             dilation_rate=self.dilation,
         )
+        name = f"{self.name}_2"
+        if self.backbone.attention in IN_PLACE_OF_3X3:
+            return self.graph.normalize(self._attend(x), name)
         return self.graph.convolve_normalize(
-            x, self.width, 3, f"{self.name}_2", dilation_rate=self.dilation
+            x, self.width, 3, name, dilation_rate=self.dilation
         )
 
     def _bottleneck(self, x):
@@ -221,9 +249,7 @@ class ResidualBlock:
             x, self.width, 1, f"{name}_1", strides=first
         )
         if self.backbone.attention in IN_PLACE_OF_3X3:
-            x = self.backbone.attend(
-                graph, self.stage, f"{name}_attention", strides=middle
-            )(x)
+            x = self._attend(x, strides=middle)
             x = graph.relu(graph.normalize(x, f"{name}_2"), f"{name}_2")
         else:
             x = graph.convolve_normalize_relu(

@@ -29,9 +29,10 @@ _ARGUMENTS = """
 {common}
         attention: `None` or a short name, see
             `keras_ratn.layers.list_attention_layers`. `"bam"` stands between
-            the stages, `"psa"` in place of the 3x3 convolutions, any other at
-            the end of every block, before the shortcut is added. Defaults to
-            `None`.
+            the stages, `"psa"` in place of the 3x3 convolutions (the second
+            one of a basic block), any other at the end of every block, before
+            the shortcut is added. Defaults to `None`, which may be said as
+            `"none"` too.
         attention_options: Dictionary of options of the attention's class, or
             a tuple of four such, one for each stage. Defaults to `None`.
         stem: String, `"imagenet"` or `"cifar"` (one 3x3 convolution and no
@@ -43,7 +44,7 @@ def _build(variant, stem, attention, attention_options, **arguments):
     backbone = dataclasses.replace(
         RESNETS[variant],
         stem=stem,
-        attention=attention,
+        attention=None if attention == "none" else attention,
         attention_options=attention_options or {},
     )
     plain = backbone == RESNETS[variant]

@@ -85,6 +85,16 @@ CASES = [
         map_shape=(2, 2, 63, 5 * 4),
     ),
     Case(
+        "emsa",
+        {"spatial_reduction_ratio": 3},
+        # depthwise 4x4 and norm
+        72 + 144 + 72 + 136 + 16,
+        0,
+        SHAPE,
+        **SCORES,
+        map_shape=(2, 1, 63, 3 * 2),
+    ),
+    Case(
         "emsa", {}, 72 + 144 + 72, 0, SHAPE, **SCORES, map_shape=(2, 1, 63, 63)
     ),
     Case("pixel", {}, 80),

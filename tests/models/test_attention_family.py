@@ -10,6 +10,7 @@ from keras import ops
 import keras_ratn as k
 from keras_ratn.models import FAMILY_BUILDERS
 from keras_ratn.models import ResidualBackbone
+from keras_ratn.models.residual_backbone import ATTENTIONS
 from keras_ratn.profiling import count_macs
 
 SIZE = (224, 224, 3)
@@ -777,6 +778,22 @@ def test_input_tensor():
             lambda: k.ResNet18(attention="eca", attention_options=({},)),
             "a dictionary, or one for each of the 4 stages",
         ),
+        (
+            lambda: k.ResNet18(attention_options={"kernel_size": 3}),
+            "`attention_options` need an `attention`",
+        ),
+        (
+            lambda: ResidualBackbone((1,), "self_calibrated", attention="psa"),
+            "takes the place of a plain 3x3 convolution",
+        ),
+        (
+            lambda: ResidualBackbone((1,), dilations=((2,),), attention="psa"),
+            "without dilations. Received: block='bottleneck'",
+        ),
+        (
+            lambda: ResidualBackbone((1, 1), widths=(8,)),
+            "`widths` must have an entry for each of the 2 stages",
+        ),
         (lambda: k.ResNet18(stem="mnist"), "`stem` must be one of"),
         (lambda: k.ResTLite(stem="mnist"), "`stem` must be one of"),
         (
@@ -831,6 +848,26 @@ def test_input_tensor():
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# Of 64 channels, which all of them can divide.
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+@pytest.mark.parametrize("name", sorted(filter(None, ATTENTIONS)))
+def test_every_attention_stands_in_every_block(name, block):
+    backbone = ResidualBackbone(
+        (1, 1), block, "cifar", 64, (64, 64), attention=name
+    )
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, backbone.features(inputs, "channels_last"))
+    kind = type(k.layers.get(name))
+    layers = [layer for layer in model.layers if isinstance(layer, kind)]
+    assert len(layers) == (1 if name.startswith("bam") else 2)
+
+
+def test_none_is_no_attention():
+    plain = k.ResNet18(stem="cifar")
+    named = k.ResNet18(stem="cifar", attention="none")
+    assert [x.name for x in named.layers] == [x.name for x in plain.layers]
 
 
 # === The attention of a residual attention network, by name ===
@@ -919,6 +956,31 @@ def test_attention_inside_units(unit, tmp_path):
 def test_unknown_attention(argument):
     with pytest.raises(ValueError, match=f"`{argument}` must be None or one"):
         k.ResidualAttentionNetwork(ARCHITECTURE, **{argument: "dual"})
+
+
+@pytest.mark.parametrize("argument", ["attention", "unit_attention"])
+def test_options_of_no_attention(argument):
+    with pytest.raises(ValueError, match=f"`{argument}_options` need the name"):
+        k.ResidualAttentionNetwork(
+            ARCHITECTURE, **{f"{argument}_options": {"kernel_size": 3}}
+        )
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("attention_learning", "naive"),
+        ("mask_activation", "spatial"),
+        ("mask_structure", "local_convolution"),
+        ("interpolation", "transpose"),
+        ("remat", True),
+    ],
+)
+def test_options_of_a_mask_that_is_not_there(option, value):
+    with pytest.raises(ValueError, match=f"`{option}` belong to the soft mask"):
+        k.ResidualAttentionNetwork(
+            ARCHITECTURE, attention="eca", **{option: value}
+        )
 
 
 # === Segmentation ===
