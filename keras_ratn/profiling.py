@@ -20,6 +20,13 @@ _TRANSPOSED = (
     keras.layers.Conv2DTranspose,
     keras.layers.Conv3DTranspose,
 )
+# Keras's own that compute more than their parts, or hide them.
+_NOT_UNDERSTOOD = (
+    keras.layers.Bidirectional,
+    keras.layers.RNN,
+    keras.layers.Wrapper,
+    keras.layers.GroupQueryAttention,
+)
 
 
 def count_macs(model, input_shape=None, matrix_products=False):
@@ -31,8 +38,9 @@ def count_macs(model, input_shape=None, matrix_products=False):
 
     Args:
         model: Functional or sequential `keras.Model`.
-        input_shape: Optional shape without the batch size, for a model that
-            leaves its height and width open. Defaults to the model's own.
+        input_shape: Optional shape without the batch size, or a list of one
+            for each input, for a model that leaves its height and width open.
+            Defaults to the model's own.
         matrix_products: Boolean. Whether the matrix products inside attention
             layers count too, such as those of queries and keys: what attention
             over positions costs, though most papers leave it out. Defaults to
@@ -40,6 +48,10 @@ def count_macs(model, input_shape=None, matrix_products=False):
 
     Returns:
         Integer.
+
+    Raises:
+        ValueError: For recurrent layers, wrappers and grouped-query attention
+            of Keras, which are not understood, and for sizes left open.
 
     Example:
 
@@ -77,8 +89,9 @@ def describe(model, input_shape=None, print_table=True):
 
     Args:
         model: Functional or sequential `keras.Model`.
-        input_shape: Optional shape without the batch size, for a model that
-            leaves its height and width open. Defaults to the model's own.
+        input_shape: Optional shape without the batch size, or a list of one
+            for each input, for a model that leaves its height and width open.
+            Defaults to the model's own.
         print_table: Boolean. Whether to print the table. Defaults to `True`.
 
     Returns:
@@ -132,12 +145,13 @@ def _macs_of_layers(model, input_shape, matrix_products=False):
     """Pairs `((layer, output shape), macs)` for each call of each layer."""
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     if input_shape is not None:
-        if len(shapes) > 1:
+        given = input_shape if len(shapes) > 1 else [input_shape]
+        if len(given) != len(shapes):
             raise ValueError(
-                "`input_shape` is for models with one input. "
-                f"Received: a model with {len(shapes)} inputs."
+                "`input_shape` must be a list of one shape for each of the "
+                f"model's {len(shapes)} inputs. Received: {input_shape}"
             )
-        shapes = [tuple(input_shape)]
+        shapes = [tuple(shape) for shape in given]
     if any(None in shape for shape in shapes):
         raise ValueError(
             "The cost depends on the size of the input, which this model "
@@ -191,6 +205,11 @@ def _macs(layer, args, kwargs, outputs, matrix_products):
         return _positions(layer, outputs) * sum(map(math.prod, kernels))
     if matrix_products and type(layer).__name__ == "Matmul":
         return output * args[0].shape[-1]
+    if isinstance(layer, _NOT_UNDERSTOOD):
+        raise ValueError(
+            f"What the layer {layer.name!r} of class {type(layer).__name__} "
+            "costs is not known here. Count the rest of the model without it."
+        )
     if not _is_composite(layer):
         return 0
     return _macs_inside(layer, args, kwargs, matrix_products)

@@ -66,11 +66,27 @@ def test_open_sizes_need_an_input_shape():
         keras_ratn.count_macs(model)
 
 
-def test_input_shape_is_for_one_input():
-    inputs = [keras.Input((2,)), keras.Input((2,))]
-    model = keras.Model(inputs, keras.layers.Add()(inputs))
-    with pytest.raises(ValueError, match="models with one input"):
-        keras_ratn.count_macs(model, (2,))
+def test_each_input_has_a_shape():
+    inputs = [keras.Input((None, 4)), keras.Input((3, 2))]
+    tokens = keras.layers.Conv1D(2, 1)(inputs[0])
+    model = keras.Model(inputs, [tokens, keras.layers.Flatten()(inputs[1])])
+    assert keras_ratn.count_macs(model, [(5, 4), (3, 2)]) == 5 * 4 * 2
+    with pytest.raises(ValueError, match="one shape for each of the model's 2"):
+        keras_ratn.count_macs(model, [(5, 4)])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.LSTM(3),
+        keras.layers.TimeDistributed(keras.layers.Dense(3)),
+        keras.layers.Bidirectional(keras.layers.GRU(3)),
+    ],
+)
+def test_layers_of_unknown_cost_are_named(layer):
+    model = keras.Sequential([keras.Input((4, 5)), layer])
+    with pytest.raises(ValueError, match=f"layer '{layer.name}' of class"):
+        keras_ratn.count_macs(model)
 
 
 def test_keras_own_networks_count_too():

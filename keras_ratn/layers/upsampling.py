@@ -216,6 +216,14 @@ class TransposedUpsampling2D(_Upsampling2D):
         x = inputs
         if self.data_format == "channels_first":
             x = ops.transpose(x, (0, 2, 3, 1))
+        for wanted, given in zip((height, width), x.shape[1:3]):
+            known = isinstance(wanted, int) and isinstance(given, int)
+            if known and wanted > 2 * given:
+                raise ValueError(
+                    "`target_size` must be at most twice the input's size. "
+                    f"Received: target_size={(height, width)} for an input "
+                    f"of {tuple(x.shape[1:3])} pixels"
+                )
         x = self._interleave_zeros(self._interleave_zeros(x, 1), 2)
         # A convolution over the zero-interleaved map is the transposed one.
         x = self.convolution(ops.pad(x, ((0, 0), (2, 1), (2, 1), (0, 0))))

@@ -86,3 +86,9 @@ def test_bilinear_kernel_by_hand():
 def test_wrong_sizes_are_explained(size):
     with pytest.raises(ValueError, match="`size` must be an integer"):
         BilinearUpsampling2D(size)
+
+
+def test_transposed_enlarges_to_twice_the_size_at_most():
+    layer = TransposedUpsampling2D()
+    with pytest.raises(ValueError, match=r"target_size=\(7, 9\)"):
+        layer(np.zeros((1, 4, 4, 2)), target_size=(7, 9))
