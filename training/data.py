@@ -7,6 +7,7 @@ batches go through `tf.data`.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable
@@ -33,10 +34,12 @@ class Split:
         labels: Integer array, `(images,)`.
         read: Function from an array of numbers to the pair `(images,
             readable)`: uint8 `(n, size, size, channels)`, boolean `(n,)`.
+        errors: List. The `RunError`s of its batches, see `own_errors`.
     """
 
     labels: np.ndarray
     read: Callable
+    errors: list = dataclasses.field(default_factory=list, compare=False)
 
     def __len__(self):
         return len(self.labels)
@@ -47,6 +50,31 @@ class Split:
         return Split(
             self.labels[numbers], lambda chosen: self.read(numbers[chosen])
         )
+
+    @contextlib.contextmanager
+    def keeping_errors(self):
+        """Notes each `RunError` on its way."""
+        try:
+            yield
+        except RunError as error:
+            self.errors.append(error)
+            raise
+
+
+@contextlib.contextmanager
+def own_errors(split):
+    """Raises the `RunError` of a split's batches as what it was.
+
+    TensorFlow reads them in threads of its own and makes errors of its own of
+    what comes from there, with a traceback for a message.
+    """
+    try:
+        yield
+    except Exception:
+        errors = getattr(split, "errors", None)  # a `streams.Stream` has none
+        if not errors:
+            raise
+        raise errors[0] from None
 
 
 def array_split(images, labels):
@@ -160,7 +188,8 @@ def training_arrays(split, batch_size, seed, epochs, first_epoch=0, shard=None):
             replace_unreadable(images, labels, readable)
         return {"images": images, "labels": labels}, labels
 
-    yield from _read_ahead(batch, numbers())
+    with split.keeping_errors():
+        yield from _read_ahead(batch, numbers())
 
 
 def _shard_bounds(batch_size, shard):
@@ -238,7 +267,8 @@ class EvaluationBatches(keras.utils.PyDataset):
         positions = positions[slice(*self.bounds)]
         weights = positions < len(self.split)
         numbers = np.minimum(positions, len(self.split) - 1)
-        images, readable = self.split.read(numbers)
+        with self.split.keeping_errors():
+            images, readable = self.split.read(numbers)
         labels = self.split.labels[numbers]
         places = len(self) * self.batch_size
         weights = (weights & readable) * np.float32(places / len(self.split))
