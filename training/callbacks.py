@@ -21,12 +21,14 @@ from .errors import RunError
 @contextlib.contextmanager
 def averaged_weights(model):
     """Puts the optimizer's average in the weights' place for a while."""
-    if not model.optimizer.use_ema:
+    # For float16 Keras wraps the optimizer in one that scales the loss.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
         yield
         return
     variables = model.trainable_variables
     kept = [keras.ops.convert_to_numpy(v).copy() for v in variables]
-    model.optimizer.finalize_variable_values(variables)
+    optimizer.finalize_variable_values(variables)
     try:
         yield
     finally:

@@ -70,7 +70,8 @@ def compile_model(model, optimizer, config):
         jit_compile=_jit_compile(runtime),
         steps_per_execution=runtime.steps_per_execution,
     )
-    optimizer.build(model.trainable_variables)
+    # Not `optimizer`: for float16 Keras wraps it in one that scales the loss.
+    model.optimizer.build(model.trainable_variables)
 
 
 def gives_probabilities(network):

@@ -6,7 +6,7 @@ from .checkpoint import publish_text
 
 
 def write_model_card(folder, config, results, class_names):
-    """Publishes `README.md` and `model.json` beside the weights.
+    """Publishes `README.md` and `model_card.json` beside the weights.
 
     Args:
         folder: `pathlib.Path` of the run.
@@ -26,7 +26,7 @@ def write_model_card(folder, config, results, class_names):
         "majority_class": results.get("majority_class"),
         "environment": results["environment"],
     }
-    publish_text(folder / "model.json", json.dumps(card, indent=2) + "\n")
+    publish_text(folder / "model_card.json", json.dumps(card, indent=2) + "\n")
     publish_text(folder / "README.md", _text(card, config, results))
 
 

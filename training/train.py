@@ -21,6 +21,7 @@ from .checkpoint import published
 from .config import Experiment
 from .data import evaluation_batches
 from .data import num_steps
+from .data import own_errors
 from .data import training_batches
 from .errors import LossError
 from .errors import RunError
@@ -153,6 +154,7 @@ def run(
     if config.runtime.resident:
         check_resident(source.train)
     steps = num_steps(source.train, config.batch_size)
+    check_steps_per_execution(config, steps)
     with devices.scope():
         network = build(config, source.class_names, source.channels)
         model = TrainingModel(network, config.augmentation, config.seed)
@@ -204,6 +206,23 @@ def run(
     return finish(model, config, source, devices, record, save)
 
 
+def check_steps_per_execution(config, steps):
+    """Refuses groups of steps that do not fill an epoch.
+
+    Keras would fill the last group with batches of the next epoch.
+    """
+    group = config.runtime.steps_per_execution
+    if config.runtime.resident or steps % group == 0:
+        return
+    divisors = [d for d in range(1, steps + 1) if steps % d == 0]
+    near = sorted(sorted(divisors, key=lambda d: abs(d - group))[:3])
+    raise RunError(
+        f"`runtime.steps_per_execution` must divide the {steps} steps of an "
+        f"epoch. Received: {group}. Choose, for example, "
+        f"{', '.join(map(str, near))}, or another --batch-size."
+    )
+
+
 def fit(
     model,
     config,
@@ -247,7 +266,11 @@ def fit(
             )
         resident.fit(config.epochs, first_epoch, listeners, validation, verbose)
         return
-    with fused_batch_normalization(model):
+    with (
+        own_errors(source.train),
+        own_errors(source.validation),
+        fused_batch_normalization(model),
+    ):
         model.fit(
             training_batches(
                 source.train,
@@ -287,7 +310,8 @@ def finish(model, config, source, devices, record, save):
         test = evaluation_batches(source.test, config.batch_size, devices.shard)
         # Fused as in `fit`, so that a run resumed here gives the same bits.
         fused = fused_batch_normalization(model)
-        with callbacks.averaged_weights(model), fused:
+        reading = own_errors(source.test)
+        with callbacks.averaged_weights(model), fused, reading:
             scores = model.evaluate(test, verbose=0, return_dict=True)
         results["test"] = {key: float(v) for key, v in scores.items()}
         results["majority_class"] = majority_class(source.test)

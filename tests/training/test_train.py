@@ -11,6 +11,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from training_runs import checkpoint_arrays
 from training_runs import smallest
 
@@ -18,6 +19,9 @@ from keras_ratn import VARIANTS
 from training import callbacks
 from training import runtime
 from training import train
+from training.checkpoint import load_checkpoint
+from training.checkpoint import save_checkpoint
+from training.config import RuntimeConfig
 from training.data import EvaluationBatches
 from training.errors import RunError
 from training.model import compile_model
@@ -62,7 +66,7 @@ def test_a_run_leaves_its_record(tmp_path):
     card = (tmp_path / "README.md").read_text()
     assert f"| test accuracy | {results['test']['accuracy']:.2%} |" in card
     assert "probability for each of\n10 classes: 0, 1, 2" in card
-    record = json.loads((tmp_path / "model.json").read_text())
+    record = json.loads((tmp_path / "model_card.json").read_text())
     assert record["classes"] == names and record["test"] == results["test"]
     # A finished run is not trained again.
     before = (tmp_path / "checkpoint.npz").stat().st_mtime_ns
@@ -320,6 +324,31 @@ def test_a_message_not_a_traceback(tmp_path, capsys):
     assert "There is no network 'resnet9'" in capsys.readouterr().err
     assert train.main(["smoke", "--batch-size", "0"]) == 1
     assert "`batch_size` must be at least 1" in capsys.readouterr().err
+    # Keras would round the 20 steps of an epoch up to 21.
+    assert train.main(["smoke", "--runtime.steps-per-execution", "3"]) == 1
+    assert "must divide the 20 steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_too_many_corrupt_images_are_one_line(tmp_path, capsys, part):
+    photos = tmp_path / "photos"
+    for folder in ("train", "validation", "test"):
+        for name in ("dark", "bright"):
+            (photos / folder / name).mkdir(parents=True)
+            for index in range(4):
+                path = photos / folder / name / f"{index}.png"
+                Image.new("RGB", (32, 32)).save(path)
+                if folder == part and name == "dark":
+                    path.write_bytes(b"")
+    command = ["folder", "--data.location", str(photos), "--model", "smallest"]
+    command += ["--data.image-size", "32", "--batch-size", "8", "--epochs"]
+    command += ["1", "--optimizer.warmup-epochs", "0"]
+    command += ["--data.max-corrupt-images", "3"]
+    assert train.main([*command, "--run-dir", str(tmp_path / "run")]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" not in err and err.count("ratn train:") == 1
+    last = err.splitlines()[-1]
+    assert last.startswith("ratn train: 4 images cannot be read, the last one")
 
 
 def test_validation_loss_is_the_mean_over_the_images():
@@ -342,15 +371,57 @@ def test_validation_loss_is_the_mean_over_the_images():
     assert logs["accuracy"] == pytest.approx(right.mean())
 
 
-def test_averages_are_evaluated_and_put_back():
-    keras.utils.set_random_seed(0)
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_averages_are_evaluated_and_put_back(precision):
+    keras.config.set_dtype_policy(precision)
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    model.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5))
+    optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5)
+    model.compile(optimizer)  # wraps it for float16
     model.optimizer.build(model.trainable_variables)
     kernel = model.trainable_variables[0]
-    start = keras.ops.convert_to_numpy(kernel).copy()
+    # The average begins with the first update.
+    model.optimizer.apply([keras.ops.zeros(v.shape) for v in model.weights])
+    average = keras.ops.convert_to_numpy(kernel).copy()
+    kernel.assign(kernel + 1)
     with callbacks.averaged_weights(model):
         inside = keras.ops.convert_to_numpy(kernel).copy()
         kernel.assign(inside + 1)
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), start)
+    np.testing.assert_array_equal(inside, average)
+    np.testing.assert_allclose(kernel, average + 1)
+
+
+def test_a_checkpoint_of_float16_is_loaded(tmp_path):
+    """Keras wraps its optimizer in one that scales the loss."""
+    keras.config.set_dtype_policy("mixed_float16")
+    config = smallest()
+
+    def fresh():
+        layers = [keras.Input((8, 8, 3)), keras.layers.Flatten()]
+        layers += [keras.layers.Dense(10, "softmax", dtype="float32")]
+        network = keras.Sequential(layers)
+        model = TrainingModel(network, config.augmentation, 1)
+        compile_model(model, build_optimizer(config, 4), config)
+        return model
+
+    model, labels = fresh(), np.arange(8)
+    images = np.ones((8, 8, 8, 3), "uint8")
+    model.train_on_batch({"images": images, "labels": labels}, labels)
+    path = tmp_path / "checkpoint.npz"
+    save_checkpoint(path, model, {"epoch": 1})
+    assert load_checkpoint(path, fresh()) == {"epoch": 1}
+
+
+@pytest.mark.slow
+def test_a_run_in_float16_is_resumed(tmp_path):
+    optimizer = dataclasses.replace(smallest().optimizer, ema=0.5)
+    runtime = RuntimeConfig(precision="mixed_float16", deterministic=True)
+    config = smallest(optimizer=optimizer, runtime=runtime)
+    train.run(config, tmp_path / "whole")
+    # A limit that the first epoch goes beyond.
+    assert train.run(config, tmp_path / "halves", time_limit=0) is None
+    train.run(config, tmp_path / "halves")
+    whole, halves = (
+        checkpoint_arrays(tmp_path / run) for run in ("whole", "halves")
+    )
+    assert_same_arrays(halves, whole)
