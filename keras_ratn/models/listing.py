@@ -101,6 +101,9 @@ def create_model(name, **options):
         )
     if weights:
         options = {"weights": weights, **options}
+        checkpoint = CHECKPOINTS.get(network.lower(), {}).get(weights)
+        if checkpoint is not None:
+            options.setdefault("classes", checkpoint.classes)
     return ALL_BUILDERS[known](**options)
 
 

@@ -1246,3 +1246,27 @@ def test_weights_of_a_segmentation_network(head, tmp_path, capsys):
                 np.testing.assert_array_equal(
                     ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs)
                 )
+
+
+def test_a_danet_trained_with_its_auxiliary_outputs_serves_without(
+    tmp_path, capsys
+):
+    path = str(tmp_path / "trained.weights.h5")
+    trained = segmentation("danet", auxiliary_outputs=True)
+    trained.save_weights(path)
+    served = segmentation("danet", weights=path)
+    assert capsys.readouterr().out == ""
+    x = images(1, 33, 42, 3)
+    np.testing.assert_allclose(
+        outputs(served, x),
+        ops.convert_to_numpy(trained(x, training=False)[0]),
+        atol=1e-5,
+    )
+    served.save_weights(path)
+    again = segmentation("danet", weights=path, auxiliary_outputs=True)
+    assert "Loaded all weights but those of 'head'" in capsys.readouterr().out
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(again(x, training=False)[0]),
+        outputs(served, x),
+        atol=1e-5,
+    )

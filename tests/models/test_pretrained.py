@@ -12,6 +12,7 @@ from shape_seeded import fill
 import keras_ratn
 from keras_ratn import Architecture
 from keras_ratn import ResidualAttentionNetwork
+from keras_ratn.models import listing
 from keras_ratn.models import pretrained
 from keras_ratn.models.architecture import VARIANTS
 from keras_ratn.models.pretrained import Checkpoint
@@ -127,6 +128,24 @@ def test_an_altered_archive_is_noticed(files, tmp_path):
         keras_ratn.load_weights(model, broken)
 
 
+def test_an_altered_structure_gives_no_other_error(files, tmp_path):
+    """HDF5 keeps no sums of its values, but its structure has to fit."""
+    _, folder = files
+    content = (folder / "tiny.weights.h5").read_bytes()
+    broken = tmp_path / "tiny.weights.h5"
+    errors = 0
+    for position in range(8, 4000, 12):
+        altered = bytearray(content)
+        altered[position : position + 4] = b"\xff\x7f\x80\x01"
+        broken.write_bytes(altered)
+        try:
+            pretrained._shapes_in_file(str(broken))
+        except ValueError as error:
+            assert "truncated, altered" in str(error)
+            errors += 1
+    assert errors > 10
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "notes.weights.h5"
     path.write_text("not weights")
@@ -206,6 +225,15 @@ def test_a_name_with_top_fixes_the_classes(registered):
     ResidualAttentionNetwork(
         TINY, weights="letters", classes=7, include_top=False
     )
+
+
+def test_a_full_name_brings_its_classes(files, registered, monkeypatch):
+    def builder(classes=10, **options):
+        return ResidualAttentionNetwork(TINY, classes=classes, **options)
+
+    monkeypatch.setitem(listing.ALL_BUILDERS, "Tiny", builder)
+    model = keras_ratn.create_model("tiny:letters")
+    assert model.output_shape == (None, 5)
 
 
 def test_an_altered_packaged_file_is_refused(files, registered, monkeypatch):
