@@ -9,13 +9,15 @@ import keras
 import keras_ratn
 
 from . import metadata
+from .errors import EXPECTED
 from .images import load_images
 from .onnx_file import to_onnx
+from .opened_graph import image_shape
 from .saved_model import to_saved_model
 from .tflite import is_quantization_aware
 from .tflite import to_tflite
 from .tflite import TYPES
-from .training_runs import representative_images_of
+from .training_runs import images_of_run
 
 
 def main(arguments=None):
@@ -31,7 +33,7 @@ def main(arguments=None):
     start = time.monotonic()
     try:
         path = _export(options)
-    except ValueError as error:
+    except EXPECTED as error:
         print(f"ratn export: {error}")
         return 1
     _say(f"wrote {path}, labels.txt and model.json", start)
@@ -83,8 +85,9 @@ def _parser():
     )
     parser.add_argument(
         "--data",
-        help="folder of images or .npz file from which int8 learns ranges "
-        "(default: the training images, if the model is in its run folder)",
+        help="images from which int8 learns ranges: a folder, an .npz file, "
+        "a TFDS name or `digits` (default: the training images, if the model "
+        "is in its run folder)",
     )
     parser.add_argument(
         "--num-images",
@@ -138,8 +141,8 @@ def _export(options):
     labels = options.labels
     if labels is not None:
         labels = pathlib.Path(labels).read_text("utf-8").splitlines()
-    channels = model.inputs[0].shape[-1]
-    shape = None if options.size is None else (*options.size, channels)
+    own = image_shape(model)
+    shape = None if options.size is None else (*options.size, own[-1])
     common = {
         "input_shape": shape,
         "with_mask": options.with_mask,
@@ -158,7 +161,7 @@ def _export(options):
     images = None
     if options.quantize == "int8" and not is_quantization_aware(model):
         _say(f"reading images from {options.data or 'its training'}", start)
-        images = _images(options, shape or tuple(model.inputs[0].shape[1:]))
+        images = _images(options, shape or own)
     _say("rewriting and converting the graph", start)
     return to_tflite(
         model,
@@ -178,11 +181,10 @@ def _images(options, shape):
         raise ValueError(
             "The model takes images of any size. Pass --size HEIGHT WIDTH."
         )
-    if options.data is None:
-        return representative_images_of(
-            options.model, shape, options.num_images
-        )
-    return load_images(options.data, shape, options.num_images)[0]
+    if options.data is not None:
+        return load_images(options.data, shape, options.num_images)[0]
+    found = images_of_run(options.model, shape, options.num_images)
+    return None if found is None else found[0]
 
 
 def _say(text, start):

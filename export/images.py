@@ -1,38 +1,72 @@
-"""Images for calibration, tuning and checks, from a folder or an .npz file."""
+"""Images for calibration, tuning and checks, wherever they are named."""
 
 import pathlib
 
-import keras
 import numpy as np
 
+from . import training_runs
+
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
+# The folders that `ratn train` reads, and which to take for want of another.
+_PARTS = {
+    "train": ("train", "validation", "test"),
+    "test": ("test", "validation", "train"),
+}
 
 
-def load_images(path, shape, limit=None, seed=0):
+def source_of(place):
+    """What `--data PLACE` names, as `ratn train` calls its sources.
+
+    Args:
+        place: String or path.
+
+    Returns:
+        String: `"folder"`, `"npz"`, `"digits"` or, of anything else, `"tfds"`.
+    """
+    if pathlib.Path(place).expanduser().is_dir():
+        return "folder"
+    if str(place).endswith(".npz"):
+        return "npz"
+    return "digits" if str(place) == "digits" else "tfds"
+
+
+def load_images(place, shape, limit=None, seed=0, part="train"):
     """Loads images and, where known, their classes.
 
     Args:
-        path: Path of a folder of images, of a folder with one sub-folder of
-            images for each class, or of an `.npz` file with an array
-            `images` or `x` and optionally one `labels` or `y`.
+        place: A folder of images, or with one sub-folder of images for each
+            class, or with `train`, `validation` and `test` of that kind; an
+            `.npz` file with an array `x_train`, `x_test`, `images` or `x`
+            and optionally the classes `y_train`, `y_test`, `labels` or `y`;
+            a TFDS name; or `"digits"`.
         shape: Triple of integers, `(height, width, channels)`. The centre of
             images in files is resized to it; arrays must have it.
         limit: Optional integer. How many images to draw at most.
         seed: Integer, for the draw. Defaults to `0`.
+        part: String, `"train"` or `"test"`: which images to prefer where the
+            place holds both. Defaults to `"train"`.
 
     Returns:
         Tuple of a float32 array of images, an integer array of classes or
         `None`, and a list of the classes' names or `None`.
     """
-    path = pathlib.Path(path)
-    if path.suffix == ".npz" and path.is_file():
-        return _from_arrays(path, shape, limit, seed)
-    if path.is_dir():
-        return _from_folder(path, shape, limit, seed)
-    raise ValueError(
-        "Images come from a folder or an .npz file. "
-        f"Received: {str(path)!r}, which is neither."
-    )
+    path, source = pathlib.Path(place).expanduser(), source_of(place)
+    if source == "folder":
+        return _from_folder(path, shape, limit, seed, part)
+    if source == "npz" and path.is_file():
+        return _from_arrays(path, shape, limit, seed, part)
+    # "./photos" is meant to be a folder, "photos" may be a data set.
+    if source == "npz" or not str(place)[:1].isalnum():
+        raise ValueError(
+            "Images come from a folder, an .npz file or TFDS. "
+            f"Received: {str(place)!r}, which is none of them."
+        )
+    try:
+        return training_runs.stated_images(source, place, shape, limit, part)
+    except ValueError as error:
+        raise ValueError(
+            f"{str(place)!r} is no folder and no .npz file. {error}"
+        ) from error
 
 
 def _chosen(number, limit, seed):
@@ -41,16 +75,26 @@ def _chosen(number, limit, seed):
     return order[:limit]
 
 
-def _from_arrays(path, shape, limit, seed):
-    with np.load(path) as arrays:
-        images = next((arrays[k] for k in ("images", "x") if k in arrays), None)
-        labels = next((arrays[k] for k in ("labels", "y") if k in arrays), None)
-        keys = list(arrays)
+def _from_arrays(path, shape, limit, seed, part):
+    first, *others = _PARTS[part]
+    wanted = {f"x_{first}": f"y_{first}", "images": "labels", "x": "y"}
+    wanted |= {f"x_{other}": f"y_{other}" for other in others}
+    try:
+        with np.load(path) as file:
+            keys = list(file)
+            found = next((key for key in wanted if key in keys), None)
+            images = None if found is None else file[found]
+            labels = file[wanted[found]] if wanted.get(found) in keys else None
+            names = file["class_names"] if "class_names" in keys else None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
+    if images is not None and images.ndim == 3:
+        images = images[..., None]
     if images is None or images.ndim != 4:
         raise ValueError(
-            "An .npz file of images must hold an array `images` of shape "
-            f"(number, height, width, channels). Received: {str(path)!r} with "
-            f"the arrays {keys}"
+            "An .npz file of images must hold an array `images`, `x_train` or "
+            "`x_test` of shape (number, height, width, channels). "
+            f"Received: {str(path)!r} with the arrays {keys}"
         )
     if images.shape[1:] != tuple(shape):
         raise ValueError(
@@ -61,10 +105,12 @@ def _from_arrays(path, shape, limit, seed):
     images = images[chosen].astype("float32")
     if labels is not None:
         labels = np.asarray(labels).reshape(-1)[chosen].astype("int64")
-    return images, labels, None
+    return images, labels, None if names is None else [str(n) for n in names]
 
 
-def _from_folder(path, shape, limit, seed):
+def _from_folder(path, shape, limit, seed, part):
+    if (path / "train").is_dir():
+        path = next(path / p for p in _PARTS[part] if (path / p).is_dir())
     files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES)
     if not files:
         raise ValueError(
@@ -72,25 +118,28 @@ def _from_folder(path, shape, limit, seed):
             f"Received: {str(path)!r}, which has none."
         )
     files = [files[i] for i in _chosen(len(files), limit, seed)]
-    height, width, channels = shape
-    mode = {1: "grayscale", 3: "rgb", 4: "rgba"}.get(channels, "rgb")
-    images = np.stack(
-        [
-            keras.utils.img_to_array(
-                keras.utils.load_img(
-                    file,
-                    color_mode=mode,
-                    target_size=(height, width),
-                    interpolation="bilinear",
-                    keep_aspect_ratio=True,
-                ),
-                data_format="channels_last",
-            )
-            for file in files
-        ]
-    )
+    images = np.stack([_read(file, shape) for file in files])
     if any(file.parent == path for file in files):
         return images, None, None
     names = sorted(f.name for f in path.iterdir() if f.is_dir())
     labels = [names.index(file.relative_to(path).parts[0]) for file in files]
     return images, np.array(labels), names
+
+
+def _read(file, shape):
+    """The centre of an image, upright and resized, as floats."""
+    from PIL import Image
+    from PIL import ImageOps
+
+    height, width, channels = shape
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, "RGB")
+    try:
+        with Image.open(file) as image:
+            # Phones store photos as the sensor lay and note how to turn them.
+            image = ImageOps.exif_transpose(image).convert(mode)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"{str(file)!r} cannot be read as an image. Mend it or remove it."
+        ) from error
+    image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, "float32").reshape(height, width, -1)

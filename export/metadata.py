@@ -61,6 +61,17 @@ def takes_pixels(model):
     )
 
 
+def _activation(model):
+    """The name of the function that makes the model's scores."""
+    activation = getattr(model.layers[-1], "activation", None)
+    return getattr(activation, "__name__", "linear")
+
+
+def gives_probabilities(model):
+    """Whether scores lie between 0 and 1."""
+    return _activation(model) in ("softmax", "sigmoid")
+
+
 def normalization(model):
     """What the model does to its input, in words for `model.json`."""
     if takes_pixels(model):
@@ -70,13 +81,12 @@ def normalization(model):
 
 def record(model, labels, source=None, **facts):
     """The facts about one exported file, for `model.json`."""
-    activation = getattr(model.layers[-1], "activation", None)
     return {
         "model": model.name,
         "classes": labels,
         "normalization": normalization(model),
         "resizing": RESIZING,
-        "scores": getattr(activation, "__name__", "linear"),
+        "scores": _activation(model),
         "source": source,
         "written_by": f"keras_ratn {__version__}, keras {keras.__version__}",
         **facts,

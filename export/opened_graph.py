@@ -33,6 +33,20 @@ def input_tensor(model, input_shape=None):
             f"with {len(model.outputs)} outputs. Take the one that counts: "
             "keras.Model(model.inputs, model.outputs[0])"
         )
+    own = image_shape(model)
+    shape = own if input_shape is None else tuple(input_shape)
+    if len(shape) != 3 or None in shape:
+        raise ValueError(
+            "A phone wants images of one known size. Pass "
+            "`input_shape=(height, width, channels)`. "
+            f"Received: input_shape={input_shape} for a model whose images "
+            f"have the shape {own}"
+        )
+    return keras.Input(shape, dtype="float32", name="images")
+
+
+def image_shape(model):
+    """`(height, width, channels)` of what the model's deploy graph takes."""
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4:
         raise ValueError(
@@ -40,18 +54,7 @@ def input_tensor(model, input_shape=None):
             f"Received: a model with inputs of shapes {shapes}"
         )
     shape = shapes[0][1:]
-    if is_channels_first(model):
-        shape = (*shape[1:], shape[0])
-    if input_shape is not None:
-        shape = tuple(input_shape)
-    if len(shape) != 3 or None in shape:
-        raise ValueError(
-            "A phone wants images of one known size. Pass "
-            "`input_shape=(height, width, channels)`. "
-            f"Received: input_shape={input_shape} for a model whose images "
-            f"have the shape {shapes[0][1:]}"
-        )
-    return keras.Input(shape, dtype="float32", name="images")
+    return (*shape[1:], shape[0]) if is_channels_first(model) else shape
 
 
 def is_channels_first(model):

@@ -15,8 +15,10 @@ from . import training_runs
 from .benchmark import benchmark
 from .convert import load_model
 from .convert import output_stem
+from .images import source_of
 from .litert import LiteRTModel
 from .opened_graph import deep_recursion
+from .opened_graph import image_shape
 from .published import publishing
 from .quantization_aware import quantization_aware
 from .tflite import check_backend
@@ -155,14 +157,7 @@ def _with_place(arguments):
             found.append(argument)
             continue
         place = place or next(rest, "")
-        source = "tfds"
-        if pathlib.Path(place).expanduser().is_dir():
-            source = "folder"
-        elif place.endswith(".npz"):
-            source = "npz"
-        elif place == "digits":
-            source = "digits"
-        found += ["--data.source", source, "--data.location", place]
+        found += ["--data.source", source_of(place), "--data.location", place]
     return found
 
 
@@ -209,7 +204,7 @@ def _stated_data(path, model, arguments, config):
             f"{path!r} is in no run folder of `ratn train`. Pass --data "
             "FOLDER, with a sub-folder for each class."
         )
-    size = model.inputs[0].shape[1]
+    size, *_ = image_shape(model)
     return config.DataConfig(stated.source, stated.location, image_size=size)
 
 
@@ -229,7 +224,7 @@ def _quantize(model, parsed):
     say("reading images")
     source = training_runs.open_source(config.data, config.seed)
     _check_classes(model, source)
-    test = source.test or source.validation or source.train
+    test = training_runs.test_split(source)
     calibration, _ = training_runs.drawn(source.train, NUM_CALIBRATION_IMAGES)
     folder = pathlib.Path(parsed.run_dir)
     tune = _tune_by_tfmot if parsed.engine == "tfmot" else _tune

@@ -4,6 +4,7 @@ Neither package imports the other as a whole; export can do without training,
 and its parts are fetched here when they are wanted.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import pathlib
@@ -32,7 +33,8 @@ def experiment_of(path):
         path: Path of a file in a run folder of `ratn train`.
     """
     file = pathlib.Path(path).absolute().parent / CONFIG
-    if not file.exists():
+    # Weights by name are no file, wherever the command is called.
+    if not pathlib.Path(path).is_file() or not file.exists():
         return None
     try:
         return training("config").Experiment.read(file)
@@ -45,60 +47,102 @@ def experiment_of(path):
 
 def open_source(data, seed):
     """The images that a `DataConfig` names."""
-    try:
+    with _told_apart():
         return training("sources").load_source(data, seed)
+
+
+@contextlib.contextmanager
+def _told_apart():
+    """Errors of the training package as those that export raises."""
+    try:
+        yield
     except training("errors").RunError as error:
         raise ValueError(str(error)) from error
 
 
-def drawn(split, limit, seed=0):
+def drawn(split, limit=None, seed=0):
     """Some images of a split and their classes, readable ones only.
 
     Args:
         split: `Split` or `Stream` of a training source.
-        limit: Integer. How many to draw at most.
+        limit: Optional integer. How many to draw at most.
         seed: Integer, for the draw. Defaults to `0`.
 
     Returns:
         Pair of a float32 array of pixels and an integer array.
     """
-    limit = min(limit, len(split))
-    if hasattr(split, "read"):
-        numbers = np.random.default_rng(seed).permutation(len(split))[:limit]
-        images, readable = split.read(numbers)
-        images, labels = images[readable], split.labels[numbers][readable]
-    else:  # read from the disk, batch by batch
-        inputs, labels = next(iter(split.training_batches(limit, seed, 1)))
-        images, labels = np.asarray(inputs["images"]), np.asarray(labels)
+    limit = len(split) if limit is None else min(limit, len(split))
+    with _told_apart():
+        if hasattr(split, "read"):
+            order = np.random.default_rng(seed).permutation(len(split))
+            numbers = order[:limit]
+            images, readable = split.read(numbers)
+            images, labels = images[readable], split.labels[numbers][readable]
+        else:  # read from the disk, batch by batch
+            inputs, labels = next(iter(split.training_batches(limit, seed, 1)))
+            images, labels = np.asarray(inputs["images"]), np.asarray(labels)
     return images.astype("float32"), labels.astype("int64")
 
 
-def representative_images_of(path, shape, limit):
-    """Training images of the run that a model file came from.
+def stated_images(source, location, shape, limit, part):
+    """Images of a source that `ratn train` reads too.
+
+    Args:
+        source: String, such as `"tfds"`.
+        location: String, its name there.
+        shape: Triple of integers, `(height, width, channels)`.
+        limit: Optional integer. How many to draw at most.
+        part: String, `"train"` or `"test"`.
+
+    Returns:
+        As `images.load_images`.
+    """
+    data = training("config").DataConfig(
+        source, str(location), image_size=_side(shape)
+    )
+    return _part(open_source(data, 0), limit, part)
+
+
+def images_of_run(path, shape, limit=None, part="train"):
+    """The images of the run that a model file came from.
 
     Args:
         path: Path of the model file.
         shape: Triple of integers, `(height, width, channels)`.
-        limit: Integer. How many to draw at most.
+        limit: Optional integer. How many to draw at most.
+        part: String, `"train"` or `"test"`. Defaults to `"train"`.
 
     Returns:
-        float32 array of pixels, `None` if the file is in no run folder.
+        As `images.load_images`; `None` if the file is in no run folder.
     """
     experiment = experiment_of(path)
     if experiment is None:
         return None
+    data = dataclasses.replace(experiment.data, image_size=_side(shape))
+    try:
+        return _part(open_source(data, experiment.seed), limit, part)
+    except ValueError as error:
+        raise ValueError(
+            f"The training images of {path} cannot be read; pass others by "
+            f"--data. {error}"
+        ) from error
+
+
+def test_split(source):
+    """The test images of a source, or for want of them some others."""
+    return source.test or source.validation or source.train
+
+
+def _part(source, limit, part):
+    split = test_split(source) if part == "test" else source.train
+    return (*drawn(split, limit), list(source.class_names))
+
+
+def _side(shape):
     height, width, _ = shape
     if height != width:
         raise ValueError(
             "Training images are square. Received: a model for images of "
             f"{height}x{width}. Pass others of that size by --data."
         )
-    data = dataclasses.replace(experiment.data, image_size=height)
-    try:
-        source = open_source(data, experiment.seed)
-    except ValueError as error:
-        raise ValueError(
-            f"The training images of {path} cannot be read; pass others by "
-            f"--data. {error}"
-        ) from error
-    return drawn(source.train, limit)[0]
+    return height

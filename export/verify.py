@@ -8,8 +8,12 @@ import numpy as np
 
 from . import metadata
 from .convert import load_model
+from .errors import EXPECTED
 from .images import load_images
 from .litert import LiteRTModel
+from .opened_graph import image_shape
+from .opened_graph import is_channels_first
+from .training_runs import images_of_run
 
 # Precision of the file -> largest difference of a score that is let pass,
 # and smallest share of images with the same best class.
@@ -82,10 +86,12 @@ def verify(
     Args:
         model: Keras model.
         path: Path of a `.tflite` or `.onnx` file or of a SavedModel folder.
-        images: Array of images as the model takes them.
+        images: Array of images as the file takes them: channels-last,
+            whatever the model's layout.
         labels: Optional integer array with the classes of the images.
         max_difference: Float. Largest difference of a score that passes.
-            Defaults to the limit for the file's precision in `LIMITS`.
+            Defaults to the limit for the file's precision in `LIMITS`, times
+            the largest score where scores are no probabilities.
         min_agreement: Float. Smallest share of images with the same best
             class that passes. Defaults likewise.
 
@@ -98,10 +104,13 @@ def verify(
     >>> comparison.passes
     True
     """
-    path = pathlib.Path(path)
+    path, images = pathlib.Path(path), np.asarray(images, "float32")
     entry = _record_of(path)
-    actual_scores = _scores(path, model, images)
-    expected = model.predict(images, verbose=0)
+    shape, run = _opened(path)
+    for taken, taker in ((shape, path.name), (image_shape(model), "the model")):
+        _check_shapes(taken, taker, images)
+    actual_scores = run(images)
+    expected = _expected(model, images)
     classes = expected.shape[-1]
     names = metadata.class_names(model)
     if entry and entry["classes"] != names and "class_0" not in names:
@@ -116,9 +125,21 @@ def verify(
             f"{actual_scores.shape[-1]} scores from the file, {classes} from "
             "the model"
         )
-    precision = entry["quantization"] if entry else "none"
-    limits = LIMITS[precision]
+    if labels is not None and np.max(labels) >= classes:
+        raise ValueError(
+            f"The classes of the images must be below {classes}. Received: "
+            f"classes up to {np.max(labels)}"
+        )
+    limits = LIMITS[entry["quantization"] if entry else "none"]
     difference = np.abs(actual_scores - expected)
+    if max_difference is None:
+        # Probabilities are at most 1, logits as large as they are.
+        unit = (
+            1.0
+            if metadata.gives_probabilities(model)
+            else np.abs(expected).max()
+        )
+        max_difference = float(limits[0] * unit)
     best, expected_best = actual_scores.argmax(-1), expected.argmax(-1)
     return Comparison(
         num_images=len(images),
@@ -126,7 +147,7 @@ def verify(
         mean_difference=float(difference.mean()),
         agreement=float((best == expected_best).mean()),
         class_drop=_class_drop(best, expected_best, labels, names),
-        max_difference=limits[0] if max_difference is None else max_difference,
+        max_difference=max_difference,
         min_agreement=limits[1] if min_agreement is None else min_agreement,
     )
 
@@ -142,27 +163,38 @@ def _record_of(path):
     return entry
 
 
-def _scores(path, model, images):
+def _opened(path):
+    """Shape of the images that a file takes, and what runs it on them."""
     if path.is_dir():
-        import tensorflow as tf
+        return _opened_saved_model(path)
+    if path.suffix == ".onnx":
+        return _opened_onnx(path)
+    file = LiteRTModel(path)
 
-        served = tf.saved_model.load(str(path)).signatures["serving_default"]
-        shape = served.structured_input_signature[1]["images"].shape
-        _check_shapes(path, tuple(shape)[1:], images)
+    def run(images):
+        outputs = file.predict(images)
+        return outputs.get("scores", next(iter(outputs.values())))
+
+    return file.input_shape[1:], run
+
+
+def _opened_saved_model(path):
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(path)).signatures["serving_default"]
+    shape = served.structured_input_signature[1]["images"].shape
+
+    def run(images):
         batches = [
             served(images=tf.constant(images[i : i + 32]))["scores"].numpy()
             for i in range(0, len(images), 32)
         ]
         return np.concatenate(batches)
-    if path.suffix == ".onnx":
-        return _onnx_scores(path, images)
-    file = LiteRTModel(path)
-    _check_shapes(path, file.input_shape[1:], images)
-    outputs = file.predict(images)
-    return outputs.get("scores", next(iter(outputs.values())))
+
+    return tuple(shape)[1:], run
 
 
-def _onnx_scores(path, images):
+def _opened_onnx(path):
     if not path.is_file():
         raise ValueError(
             f"There must be an .onnx file. Received: {str(path)!r}, which "
@@ -176,20 +208,28 @@ def _onnx_scores(path, images):
         ) from error
     session = onnxruntime.InferenceSession(str(path))
     (taken,) = session.get_inputs()
-    _check_shapes(path, taken.shape[1:], images)
-    batches = [
-        session.run(None, {taken.name: images[i : i + 32].astype("float32")})
-        for i in range(0, len(images), 32)
-    ]
-    return np.concatenate([batch[0] for batch in batches])
+
+    def run(images):
+        batches = [
+            session.run(None, {taken.name: images[i : i + 32]})[0]
+            for i in range(0, len(images), 32)
+        ]
+        return np.concatenate(batches)
+
+    return tuple(taken.shape[1:]), run
 
 
-def _check_shapes(path, shape, images):
-    if tuple(shape) != images.shape[1:]:
+def _expected(model, images):
+    if is_channels_first(model):
+        images = images.transpose(0, 3, 1, 2)
+    return model.predict(images, verbose=0)
+
+
+def _check_shapes(shape, taker, images):
+    if any(s not in (None, t) for s, t in zip(shape, images.shape[1:])):
         raise ValueError(
-            f"{path.name} was exported for images of {tuple(shape)}. "
-            f"Received: images of {images.shape[1:]}. Was it exported from "
-            "another model?"
+            f"{taker} takes images of {tuple(shape)}. Received: images of "
+            f"{images.shape[1:]}. Was the file exported from another model?"
         )
 
 
@@ -212,7 +252,8 @@ def main(arguments=None):
         arguments: Optional list of strings. Defaults to the command line's.
 
     Returns:
-        Integer exit status: 0 when the file keeps the limits.
+        Integer exit status: 0 when the file keeps the limits, 1 when it does
+        not, 2 when they could not be compared.
     """
     parser = argparse.ArgumentParser(
         prog="ratn verify",
@@ -223,7 +264,10 @@ def main(arguments=None):
         "file", help="a .tflite or .onnx file or a SavedModel folder"
     )
     parser.add_argument(
-        "--data", required=True, help="folder of images or .npz file"
+        "--data",
+        help="images to compare on: a folder, an .npz file, a TFDS name or "
+        "`digits` (default: the test images, if the model is in its run "
+        "folder)",
     )
     parser.add_argument(
         "--num-images", type=int, default=500, help="at most (default: 500)"
@@ -232,26 +276,43 @@ def main(arguments=None):
     parser.add_argument("--min-agreement", type=float, help="of best classes")
     options = parser.parse_args(arguments)
     try:
-        model = load_model(options.model)
-        shape = tuple(model.inputs[0].shape[1:])
-        images, labels, names = load_images(
-            options.data, shape, options.num_images
-        )
-        if names and names != metadata.class_names(model):
-            labels = None  # the folders are not the model's classes
-        comparison = verify(
-            model,
-            options.file,
-            images,
-            labels,
-            options.max_difference,
-            options.min_agreement,
-        )
-    except ValueError as error:
+        comparison = _verify(options)
+    except EXPECTED as error:
         print(f"ratn verify: {error}")
         return 2
     print(comparison)
     return 0 if comparison.passes else 1
+
+
+def _verify(options):
+    model, file = load_model(options.model), pathlib.Path(options.file)
+    shape, limit = _opened(file)[0], options.num_images
+    if options.data is not None:
+        found = load_images(options.data, shape, limit, part="test")
+    else:
+        found = images_of_run(options.model, shape, limit, part="test")
+    if found is None:
+        raise ValueError(
+            "Comparing needs images, and there is no run folder of `ratn "
+            f"train` around {options.model!r}. Pass --data FOLDER."
+        )
+    images, labels, names = found
+    known = metadata.class_names(model)
+    named = "class_0" not in known
+    if names and names != known and (named or len(names) != len(known)):
+        print(
+            "No table of classes: those of the images, such as "
+            f"{names[0]!r}, are not the model's."
+        )
+        labels = None
+    return verify(
+        model,
+        file,
+        images,
+        labels,
+        options.max_difference,
+        options.min_agreement,
+    )
 
 
 if __name__ == "__main__":

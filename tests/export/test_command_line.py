@@ -9,6 +9,7 @@ import pytest
 from tiny_models import random_pixels
 from tiny_models import SMALLEST
 from tiny_models import tiny_model
+from training_runs import smallest
 
 from export import benchmark
 from export import flatbuffer
@@ -121,13 +122,65 @@ def test_verify_refuses_the_wrong_file(folder, tmp_path):
     with pytest.raises(ValueError, match="5 scores from the file, 3 from"):
         verify(other, folder / "model_int8.tflite", random_pixels(2))
     larger = tiny_model(architecture=SMALLEST, input_shape=(40, 40, 3))
-    with pytest.raises(ValueError, match="was exported for images of"):
+    with pytest.raises(ValueError, match="Was the file exported from another"):
         verify(larger, folder / "model_int8.tflite", random_pixels(2, 40))
     renamed = tiny_model(architecture=SMALLEST, class_names=list("vwxyz"))
     with pytest.raises(ValueError, match="with other classes"):
         verify(renamed, folder / "model_int8.tflite", random_pixels(2))
     with pytest.raises(ValueError, match="which does not exist"):
         verify(renamed, tmp_path / "none.tflite", random_pixels(2))
+
+
+def test_verify_wants_classes_that_the_model_has(folder):
+    model = keras.saving.load_model(folder / "model.keras")
+    file, images = folder / "model_int8.tflite", random_pixels(2)
+    with pytest.raises(ValueError, match="below 5. Received: classes up to 7"):
+        verify(model, file, images, labels=np.array([0, 7]))
+
+
+def means_model(shape=(32, 32, 3), classes=5, data_format="channels_last"):
+    """The least that export takes: it converts at once."""
+    inputs = keras.Input(shape)
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.GlobalAveragePooling2D(data_format)(x)
+    outputs = keras.layers.Dense(classes, activation="softmax")(x)
+    return keras.Model(inputs, outputs)
+
+
+def test_verify_finds_the_test_images_of_a_run(tmp_path, capsys):
+    """Without `--data`, as export and quantize do."""
+    pytest.importorskip("sklearn")
+    model = str(tmp_path / "best.keras")
+    means_model(classes=10).save(model)
+    file = str(tmp_path / "best_none.tflite")
+    assert main(["export", model]) == 0
+    assert main(["verify", model, file]) == 2
+    assert "Pass --data FOLDER" in capsys.readouterr().out
+    config = json.dumps(smallest(seed=7).to_dict())
+    (tmp_path / "config.json").write_text(config)
+    assert main(["verify", model, file, "--num-images", "20"]) == 0
+    assert "images              20" in capsys.readouterr().out
+
+
+def test_verify_takes_what_the_file_takes(tmp_path, capsys):
+    """Whatever the model's layout, and of models without a size."""
+    data = ["--data", str(tmp_path / "data.npz")]
+    np.savez(tmp_path / "data.npz", x_test=random_pixels(20))
+    for name, model, options in (
+        (
+            "first",
+            means_model((3, 32, 32), data_format="channels_first"),
+            ["--quantize", "int8", *data],
+        ),
+        ("any", means_model((None, None, 3)), ["--size", "32", "32"]),
+    ):
+        model.save(tmp_path / f"{name}.keras")
+        model = str(tmp_path / f"{name}.keras")
+        file = str(tmp_path / f"{name}.tflite")
+        assert main(["export", model, "--output", file, *options]) == 0
+        options = [*data, "--min-agreement", "0.5"]
+        assert main(["verify", model, file, *options]) == 0
+        assert "PASSED" in capsys.readouterr().out
 
 
 def test_verify_refuses_a_changed_file(folder, tmp_path):
@@ -181,10 +234,61 @@ def test_images_have_to_fit(folder, tmp_path):
     assert labels.max() < 5
     with pytest.raises(ValueError, match="Resize them"):
         load(folder / "data.npz", (40, 40, 3))
-    with pytest.raises(ValueError, match="which is neither"):
+    with pytest.raises(ValueError, match="which is none of them"):
         load(tmp_path / "none", (32, 32, 3))
     with pytest.raises(ValueError, match="which has none"):
         load(tmp_path, (32, 32, 3))
     np.savez(tmp_path / "other.npz", pictures=np.zeros(3))
     with pytest.raises(ValueError, match="must hold an array `images`"):
         load(tmp_path / "other.npz", (32, 32, 3))
+
+
+def test_images_of_the_part_that_is_wanted(tmp_path):
+    """Folders and arrays as `ratn train` takes them."""
+    pixels = random_pixels(6, size=8)
+    np.savez(
+        tmp_path / "data.npz",
+        x_train=pixels[:4],
+        y_train=np.array([[0], [1], [0], [1]]),
+        x_test=pixels[4:],
+        y_test=np.array([[1], [1]]),
+    )
+    for part, numbers in (("train", range(4)), ("test", range(4, 6))):
+        for number in numbers:
+            place = tmp_path / "photos" / part / "ab"[number % 2]
+            place.mkdir(parents=True, exist_ok=True)
+            file = place / f"{number}.png"
+            keras.utils.save_img(file, pixels[number], scale=False)
+    load = export_images.load_images
+    images, labels, _ = load(tmp_path / "data.npz", (8, 8, 3))
+    assert len(images) == 4 and sorted(labels) == [0, 0, 1, 1]
+    images, labels, _ = load(tmp_path / "data.npz", (8, 8, 3), part="test")
+    assert len(images) == 2 and labels.tolist() == [1, 1]
+    images, labels, names = load(tmp_path / "photos", (8, 8, 3), part="test")
+    assert names == ["a", "b"] and sorted(labels) == [0, 1]
+    images, labels, names = load(tmp_path / "photos", (8, 8, 3))
+    assert len(images) == 4 and sorted(labels) == [0, 0, 1, 1]
+
+
+def test_images_by_the_name_of_a_data_set():
+    pytest.importorskip("sklearn")
+    load = export_images.load_images
+    images, labels, names = load("digits", (16, 16, 3), limit=9, part="test")
+    assert images.shape == (9, 16, 16, 3) and images.max() > 100
+    assert names == [str(digit) for digit in range(10)]
+    with pytest.raises(ValueError, match="Training images are square"):
+        load("digits", (16, 8, 3))
+
+
+def test_images_are_turned_upright(tmp_path):
+    """Phones store a photo as the sensor lay."""
+    from PIL import Image
+
+    upright = np.zeros((16, 16, 3), "uint8")
+    upright[:8] = 255  # sky
+    lying = Image.fromarray(np.rot90(upright).copy())
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter, clockwise
+    lying.save(tmp_path / "photo.png", exif=exif)
+    images, _, _ = export_images.load_images(tmp_path, (16, 16, 3))
+    np.testing.assert_array_equal(images[0], upright)

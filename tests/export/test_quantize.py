@@ -156,11 +156,12 @@ def test_says_which_extra_is_missing(folder, monkeypatch, capsys):
 
 
 def test_export_reads_the_images_of_the_run(run_folder, monkeypatch, capsys):
-    images = training_runs.representative_images_of(
+    images, labels, names = training_runs.images_of_run(
         run_folder / "best.keras", (32, 32, 3), 40
     )
     assert images.shape == (40, 32, 32, 3)
     assert images.dtype == np.float32 and images.max() > 200
+    assert len(labels) == 40 and len(names) == 10
     # From there on it is the same as with --data.
     seen = {}
 
@@ -193,9 +194,7 @@ def test_export_says_why_it_cannot_read_them(run_folder, tmp_path, capsys):
     assert "is no config of `ratn train`" in capsys.readouterr().out
     with pytest.raises(ValueError, match="Training images are square"):
         shape = (32, 40, 3)
-        training_runs.representative_images_of(
-            run_folder / "best.keras", shape, 1
-        )
+        training_runs.images_of_run(run_folder / "best.keras", shape, 1)
 
 
 @pytest.mark.slow
