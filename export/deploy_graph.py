@@ -10,6 +10,7 @@ from keras_ratn.layers import ClassificationHead
 from .opened_graph import channels_last_float32_copy
 from .opened_graph import consumers
 from .opened_graph import deep_recursion
+from .opened_graph import functional
 from .opened_graph import input_tensor
 from .opened_graph import open_up
 from .opened_graph import renamed
@@ -31,9 +32,9 @@ def deploy_graph(
     together with its ReLU, which int8 quantises channel by channel (as a
     product and a sum it would get one scale for all channels). Scaling of the
     pixels is folded into the first convolution where that one does not pad:
-    zeros padded after scaling mean the average colour, not black. Dropout is
-    gone, the layout is channels-last and the precision float32 whatever the
-    source's.
+    zeros padded after scaling mean the average colour, not black. Dropout and
+    augmentation are gone, the layout is channels-last and the precision
+    float32 whatever the source's.
 
     What the options of the networks become:
 
@@ -54,8 +55,8 @@ def deploy_graph(
     layers of this package with weights of their own, such as memories.
 
     Args:
-        model: A network of this package, or a functional model of Keras's
-            own layers.
+        model: A network of this package, or a functional or sequential model
+            of Keras's own layers; either may call such a model like a layer.
         input_shape: Triple of integers, `(height, width, channels)`. Defaults
             to the model's own, if that is known.
         with_mask: Boolean. Whether to return the mask of the last Attention
@@ -74,11 +75,7 @@ def deploy_graph(
     >>> model = keras_ratn.CifarAttention56()
     >>> phone_model = keras_ratn.export.deploy_graph(model)
     """
-    if not isinstance(model, keras.Model) or not model.inputs:
-        raise ValueError(
-            "`model` must be a functional Keras model, such as those of "
-            f"keras_ratn. Received: {model!r} (of type {type(model).__name__})"
-        )
+    model = functional(model)
     inputs = input_tensor(model, input_shape)
     with deep_recursion():
         flat = open_up(
@@ -491,6 +488,12 @@ _REWRITES = {
             "Dropout",
             "GaussianDropout",
             "GaussianNoise",
+            "RandomBrightness",
+            "RandomContrast",
+            "RandomFlip",
+            "RandomRotation",
+            "RandomTranslation",
+            "RandomZoom",
             "SpatialDropout2D",
         ),
         _Rewriter.nothing,

@@ -8,6 +8,7 @@ TFLITE_METADATA block, whose writers do not install beside TensorFlow 2.21.)
 """
 
 import hashlib
+import itertools
 import json
 import pathlib
 import zipfile
@@ -15,6 +16,9 @@ import zipfile
 import keras
 
 from keras_ratn import __version__
+
+from .opened_graph import elementary_layers
+from .opened_graph import functional
 
 # How images of other sizes become the model's, here as in training.
 RESIZING = "centre with the input's aspect ratio, then bilinear"
@@ -33,9 +37,9 @@ def class_names(model, labels=None):
     Returns:
         List of strings.
     """
-    classes = model.outputs[0].shape[-1]
+    classes = functional(model).outputs[0].shape[-1]
     if labels is None:
-        for layer in model.layers:
+        for layer in elementary_layers(model):
             if getattr(layer, "class_names", None):
                 labels = layer.class_names
     if labels is None:
@@ -57,13 +61,14 @@ def takes_pixels(model):
     scaling = (keras.layers.Normalization, keras.layers.Rescaling)
     return any(
         isinstance(layer, scaling) or layer.name == "preprocessing"
-        for layer in model.layers[:3]
+        for layer in itertools.islice(elementary_layers(model), 4)
     )
 
 
 def _activation(model):
     """The name of the function that makes the model's scores."""
-    activation = getattr(model.layers[-1], "activation", None)
+    *_, last = elementary_layers(model)
+    activation = getattr(last, "activation", None)
     return getattr(activation, "__name__", "linear")
 
 

@@ -25,6 +25,28 @@ def deep_recursion():
         sys.setrecursionlimit(limit)
 
 
+def functional(model):
+    """The model as a functional one, which a Sequential is inside."""
+    if not isinstance(model, keras.Model) or not hasattr(model, "inputs"):
+        raise ValueError(
+            "`model` must be a functional Keras model, such as those of "
+            f"keras_ratn. Received: {model!r} (of type {type(model).__name__})"
+        )
+    if isinstance(model, keras.Sequential):
+        (inputs,), (outputs,) = model.inputs, model.outputs
+        return keras.Model(inputs, outputs, name=model.name)
+    return model
+
+
+def elementary_layers(model):
+    """The layers of a model in order, those of models inside it too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from elementary_layers(layer)
+        else:
+            yield layer
+
+
 def input_tensor(model, input_shape=None):
     """A new channels-last float32 input for `model`, of known size."""
     if len(model.outputs) > 1:
@@ -61,14 +83,21 @@ def is_channels_first(model):
     """Whether any layer of the model computes in channels-first layout."""
     return any(
         getattr(layer, "data_format", None) == "channels_first"
-        for layer in model.layers
+        for layer in elementary_layers(model)
     )
 
 
 def channels_last_float32_copy(model, inputs):
     """A clone on `inputs` that shares nothing with `model` but its values."""
+    structure = keras.tree.map_structure(lambda _: inputs, model.input)
+    return _copy(model, structure, is_channels_first(model))
+
+
+def _copy(model, structure, channels_first):
 
     def clone_layer(layer):
+        if isinstance(layer, keras.Model) and hasattr(layer, "inputs"):
+            return _nested_copy(layer, channels_first)
         if not isinstance(layer, keras.Layer):
             # Apart from the names that operations inside layers will get.
             return renamed(layer, f"{model.name}_{layer.name}")
@@ -82,19 +111,18 @@ def channels_last_float32_copy(model, inputs):
             config["data_format"] = "channels_last"
             if cls.__module__ == layer_class.__module__:
                 cls = layer_class(cls.__name__, "channels_last")
-        if is_channels_first(model) and "axis" in config:
+        if channels_first and "axis" in config:
             config["axis"] = -1  # of channels: the only axis in use here
         if config.get("remat"):
             config["remat"] = False
         return cls.from_config(config)
 
-    structure = keras.tree.map_structure(lambda _: inputs, model.input)
     copy = keras.models.clone_model(
         model, input_tensors=structure, clone_function=clone_layer
     )
     for layer in model.layers:
         weights = layer.get_weights()
-        if weights:
+        if weights and not isinstance(layer, keras.Model):
             twin = copy.get_layer(layer.name)
             twin.set_weights(weights)
             if isinstance(twin, keras.layers.Normalization):
@@ -102,6 +130,20 @@ def channels_last_float32_copy(model, inputs):
     for layer in copy.layers:
         _name_insides(layer, layer.name)
     return copy
+
+
+def _nested_copy(model, channels_first):
+    """A model that another one calls like a layer, on inputs of its own."""
+
+    def new_input(tensor):
+        shape = tuple(tensor.shape)
+        if channels_first and len(shape) == 4:
+            shape = (shape[0], *shape[2:], shape[1])
+        return keras.Input(batch_shape=shape, dtype="float32")
+
+    model = functional(model)
+    structure = keras.tree.map_structure(new_input, model.input)
+    return _copy(model, structure, channels_first)
 
 
 def renamed(operation, name):
@@ -112,6 +154,8 @@ def renamed(operation, name):
 
 def _sub_layers(layer):
     """The layers that a layer keeps in its attributes, and in lists there."""
+    if isinstance(layer, keras.Model):
+        return layer.layers
     attributes = dict(vars(layer))
     if keras.backend.backend() == "torch":
         attributes.update(layer.named_children())  # kept apart by PyTorch
@@ -185,7 +229,9 @@ def open_up(model, is_known, with_mask=False):
 
 
 def _is_composite(operation):
-    """Whether a layer of this package is nothing but other layers."""
+    """Whether it is nothing but other layers: a model, or a layer of ours."""
+    if isinstance(operation, keras.Model):
+        return True
     if not type(operation).__module__.startswith("keras_ratn."):
         return False
     inside = {

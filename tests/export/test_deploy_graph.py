@@ -6,6 +6,7 @@ import pytest
 from tiny_models import predict
 from tiny_models import random_pixels
 from tiny_models import randomize
+from tiny_models import SMALLEST
 from tiny_models import TINY
 from tiny_models import tiny_model
 
@@ -195,6 +196,47 @@ def test_takes_functional_models_of_others():
     assert difference(predict(model, images), predict(deployed, images)) < 1e-5
 
 
+def transfer_model(kind):
+    """A network of the package as the base of another model."""
+    inputs = keras.Input((32, 32, 3))
+    base = tiny_model(architecture=SMALLEST)
+    base = keras.Model(base.input, base.layers[-2].output, name="base")
+    flip = keras.layers.RandomFlip()
+    head = keras.layers.Dense(3)
+    if kind == "sequential":
+        return keras.Sequential([inputs, flip, base, head])
+    x = keras.Sequential([flip, keras.layers.Activation("linear")])(inputs)
+    return keras.Model(inputs, head(base(x, training=False)))
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional"])
+def test_opens_models_inside_of_models(kind):
+    model = transfer_model(kind)
+    deployed = deploy_graph(model, with_mask=True)
+    for layer in deployed.layers:
+        assert not isinstance(layer, keras.Model)
+        assert not isinstance(layer, keras.layers.BatchNormalization)
+    images = random_pixels(2)
+    expected = predict(model, images)
+    scores, mask = predict(deployed, images)
+    assert difference(expected, scores) < 1e-5
+    assert mask.shape == (2, 32, 32, 8)
+    # The model is as it was.
+    assert difference(expected, predict(model, images)) == 0
+
+
+def test_opens_a_channels_first_model_inside():
+    base = tiny_model(
+        architecture=SMALLEST,
+        data_format="channels_first",
+        classifier_activation=None,
+    )
+    model = keras.Sequential([keras.Input((3, 32, 32)), base])
+    images = random_pixels(2)
+    expected = predict(model, images.transpose(0, 3, 1, 2))
+    assert difference(expected, predict(deploy_graph(model), images)) < 1e-5
+
+
 def test_can_keep_batch_normalizations():
     model = tiny_model(classifier_activation=None)
     deployed = deploy_graph(model, depthwise_normalization=False)
@@ -232,6 +274,11 @@ class OddOne(keras.Layer):
         return x
 
 
+class SubclassedModel(keras.Model):
+    def call(self, x):
+        return x
+
+
 def test_names_the_layer_it_cannot_rewrite():
     inputs = keras.Input((8, 8, 3))
     x = OddOne(name="odd_one")(inputs)
@@ -240,8 +287,12 @@ def test_names_the_layer_it_cannot_rewrite():
 
 
 def test_refuses_what_is_no_functional_model():
-    with pytest.raises(ValueError, match="must be a functional Keras model"):
-        deploy_graph("model.keras")
+    for model in ("model.keras", SubclassedModel()):
+        with pytest.raises(ValueError, match="must be a functional Keras mod"):
+            deploy_graph(model)
+    inputs = keras.Input((8, 8, 3))
+    with pytest.raises(ValueError, match="of class SubclassedModel"):
+        deploy_graph(keras.Model(inputs, SubclassedModel()(inputs)))
     with pytest.raises(ValueError, match="one input, a batch of images"):
         deploy_graph(
             keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])

@@ -152,6 +152,20 @@ def test_dead_tensors_do_not_stop_the_file(tmp_path):
     assert np.abs(scores - predict(model, images)).max() < 0.05
 
 
+def test_takes_a_network_inside_of_a_sequential_model(model, tmp_path):
+    """The usual graph of transfer learning."""
+    base = keras.Model(model.input, model.layers[-2].output)
+    head = keras.layers.Dense(3, activation="softmax")
+    tuned = keras.Sequential([keras.Input((32, 32, 3)), base, head])
+    path = to_tflite(tuned, tmp_path / "m.tflite", "int8", [random_pixels(24)])
+    assert not flatbuffer.not_integer(path)
+    assert metadata.read(path)["scores"] == "softmax"
+    assert "pixels 0-255" in metadata.read(path)["normalization"]
+    images = random_pixels(8, seed=2)
+    scores = LiteRTModel(path).predict(images)["scores"]
+    assert np.abs(scores - predict(tuned, images)).max() < LIMITS["int8"]
+
+
 @pytest.mark.parametrize("kind", ["uint8", "int8", "float32"])
 def test_types_of_both_ends(model, tmp_path, kind):
     path = to_tflite(
