@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import sys
+import warnings
 from typing import Annotated
 
 import keras
@@ -15,14 +16,17 @@ import keras_ratn
 from .checkpoint import publish_text
 from .checkpoint import published
 from .config import DataConfig
+from .config import Experiment
 from .data import Split
 from .errors import RunError
 from .metrics import calibration_bins
+from .metrics import probabilities
 from .metrics import report
-from .networks import architecture
+from .networks import build_network
 from .sources import load_source
 
 PARTS = ("test", "validation", "train")
+ENDINGS = (".keras", ".weights.h5", ".tflite")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +41,16 @@ class Arguments:
     part: str = "test"
     """test, validation or train."""
     model: str | None = None
-    """The network that .weights.h5 belongs to."""
+    """The network that .weights.h5 belongs to; its choices are the next four,
+    as for `ratn train`."""
+    attention: str | None = None
+    """See there."""
+    attention_learning: str | None = None
+    """See there."""
+    mask_activation: str | None = None
+    """See there."""
+    mask_structure: str | None = None
+    """See there."""
     batch_size: int = 64
     """Images at a time."""
     seed: int = 1704
@@ -46,8 +59,14 @@ class Arguments:
     """Folder for evaluation.json, evaluation.png and predictions.npz."""
 
 
+NETWORK = ("model", "attention", "attention_learning", "mask_activation") + (
+    "mask_structure",
+)
+
+
 def main(arguments=None):
     """Runs `ratn evaluate` and returns its exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         parsed = tyro.cli(
             Arguments,
@@ -55,17 +74,39 @@ def main(arguments=None):
             description=(
                 "Top-1, top-5, confusion matrix, calibration and a table of "
                 "the classes, for any model file on any data set.\n\n"
-                "    ratn evaluate runs/folder/best.keras --data.source "
-                "folder --data.location photos --data.image-size 96"
+                "    ratn evaluate runs/folder/best.keras\n"
+                "    ratn evaluate model.tflite --data.source folder "
+                "--data.location photos\n\n"
+                "For a file in a run folder, what you leave out is as the "
+                "run's config says; an image size of 0 is the model's own."
             ),
             args=arguments,
-            default=Arguments(tyro.MISSING, DataConfig()),
+            default=defaults(arguments),
         )
         evaluate(parsed)
     except (RunError, ValueError) as error:
         print(f"ratn evaluate: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def defaults(arguments):
+    """`Arguments` as the run says in whose folder the model file is."""
+    for argument in arguments:
+        path = pathlib.Path(argument).absolute().parent / "config.json"
+        if argument.endswith(ENDINGS) and path.is_file():
+            try:
+                config = Experiment.read(path)
+            except (KeyError, TypeError, ValueError) as error:
+                raise RunError(
+                    f"{path} is no config of `ratn train`: {error}. Move the "
+                    "model elsewhere, or remove the file."
+                ) from error
+            network = {field: getattr(config, field) for field in NETWORK}
+            return Arguments(
+                tyro.MISSING, config.data, seed=config.seed, **network
+            )
+    return Arguments(tyro.MISSING, DataConfig(image_size=0))
 
 
 def evaluate(arguments):
@@ -75,14 +116,20 @@ def evaluate(arguments):
             f"`part` must be one of {', '.join(PARTS)}. "
             f"Received: {arguments.part!r}"
         )
-    source = load_source(arguments.data, arguments.seed)
+    if arguments.data.source != "digits" and not arguments.data.location:
+        raise RunError("Name the images by --data.source and --data.location.")
+    predictor = load_predictor(arguments)
+    size = _image_size(arguments, predictor)
+    data = dataclasses.replace(arguments.data, image_size=size)
+    source = load_source(data, arguments.seed)
     split = getattr(source, arguments.part)
     if split is None:
         raise RunError(
             f"The data have no {arguments.part} images. Choose another --part."
         )
-    predict = load_predictor(arguments, source)
-    scores, labels = predictions(predict, split, arguments.batch_size)
+    if predictor is None:
+        predictor = KerasPredictor(build_with_weights(arguments, data, source))
+    scores, labels = predictions(predictor, split, arguments.batch_size)
     broken = int((~np.isfinite(scores)).any(axis=1).sum())
     if broken:
         raise RunError(
@@ -99,6 +146,23 @@ def evaluate(arguments):
     write(result, scores, labels, pathlib.Path(arguments.out))
     print_table(result)
     return result
+
+
+def _image_size(arguments, predictor):
+    """The size that was asked for, or else the model's own."""
+    wanted = arguments.data.image_size
+    own = None if predictor is None else predictor.image_size
+    if not (wanted or own):
+        raise RunError(
+            f"{arguments.model_file} does not say for what images it is: give "
+            "--data.image-size."
+        )
+    if wanted and own and wanted != own:
+        raise RunError(
+            f"{arguments.model_file} takes images of {own}x{own}. Received: "
+            f"--data.image-size {wanted}"
+        )
+    return wanted or own
 
 
 def predictions(predict, split, batch_size):
@@ -122,62 +186,131 @@ def _batches(split, batch_size):
         yield images[readable], split.labels[numbers][readable]
 
 
-def load_predictor(arguments, source):
-    """A function from uint8 images to probabilities."""
-    path = pathlib.Path(arguments.model_file)
-    size = arguments.data.image_size
-    shape = (size, size, source.channels)
-    if not path.is_file() and ":" in arguments.model_file:
-        model = keras_ratn.create_model(arguments.model_file, input_shape=shape)
-    elif not path.is_file():
+def load_predictor(arguments):
+    """A function from uint8 images to probabilities.
+
+    Returns `None` for weights, whose network is built when the classes are
+    known.
+    """
+    name, size = arguments.model_file, arguments.data.image_size
+    path = pathlib.Path(name)
+    if not path.is_file() and ":" in name:
+        options = {"input_shape": (size, size, 3)} if size else {}
+        return KerasPredictor(keras_ratn.create_model(name, **options))
+    if not path.is_file():
         raise RunError(f"There is no model file {path}.")
-    elif path.suffix == ".tflite":
-        return tflite_predictor(path)
-    elif path.name.endswith(".weights.h5"):
-        if arguments.model is None:
-            raise RunError(
-                f"{path} holds weights only: name their network by --model."
-            )
-        model = keras_ratn.ResidualAttentionNetwork(
-            architecture(arguments.model),
-            weights=str(path),
-            input_shape=shape,
-            classes=len(source.class_names),
-        )
-    elif path.suffix == ".keras":
-        model = keras.saving.load_model(path, compile=False)
-    else:
+    if not name.endswith(ENDINGS):
         raise RunError(
-            "The model file must end in .keras, .weights.h5 or .tflite. "
-            f"Received: {path}"
+            f"The model file must end in {', '.join(ENDINGS[:-1])} or "
+            f"{ENDINGS[-1]}. Received: {path}"
         )
-    return lambda images: keras.ops.convert_to_numpy(
-        model.predict_on_batch(images.astype("float32"))
+    if path.suffix == ".tflite":
+        return TFLitePredictor(path)
+    if path.suffix == ".keras":
+        return KerasPredictor(keras.saving.load_model(path, compile=False))
+    if arguments.model is None:
+        raise RunError(
+            f"{path} holds weights only: name their network by --model."
+        )
+    return None
+
+
+def build_with_weights(arguments, data, source):
+    """The network that was named, with all of the file's weights."""
+    config = Experiment(
+        data=data, **{field: getattr(arguments, field) for field in NETWORK}
     )
+    network = build_network(config, source.class_names, source.channels)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error says it all
+            network.load_weights(arguments.model_file)
+    except (ValueError, OSError, KeyError) as error:
+        raise RunError(
+            f"{arguments.model_file} does not fit {arguments.model} for "
+            f"{len(source.class_names)} classes: {str(error).splitlines()[0]}"
+        ) from error
+    return network
 
 
-def tflite_predictor(path):
-    """A function from uint8 images to probabilities, on one thread."""
-    from ai_edge_litert.interpreter import Interpreter
+class KerasPredictor:
+    """A function from uint8 images to probabilities, of a Keras model.
 
-    interpreter = Interpreter(model_path=str(path), num_threads=1)
-    interpreter.allocate_tensors()
-    (inputs,) = interpreter.get_input_details()
-    (outputs,) = interpreter.get_output_details()
+    Args:
+        model: `keras.Model` that gives probabilities or logits, and may give
+            masks or features besides.
+    """
 
-    def predict_one(image):
-        value = image[None]
-        if inputs["dtype"] != np.uint8:
-            value = _quantized(value.astype("float32"), inputs)
-        interpreter.set_tensor(inputs["index"], value)
-        interpreter.invoke()
-        scores = interpreter.get_tensor(outputs["index"])[0]
-        scale, zero_point = outputs["quantization"]
+    def __init__(self, model):
+        self.model = model
+        self.image_size = model.input_shape[2]  # in both data formats
+        _scores_index(model.outputs)
+
+    def __call__(self, images):
+        outputs = self.model.predict_on_batch(images.astype("float32"))
+        outputs = keras.tree.flatten(outputs)
+        scores = outputs[_scores_index(outputs)]
+        return probabilities(keras.ops.convert_to_numpy(scores))
+
+
+class TFLitePredictor:
+    """A function from uint8 images to probabilities, on one thread.
+
+    Args:
+        path: Path of a .tflite file with one input; its batch may be of any
+            size.
+    """
+
+    def __init__(self, path):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ModuleNotFoundError as error:
+            raise RunError(
+                f".tflite files need `pip install keras_ratn[export]`: {error}"
+            ) from error
+
+        self.interpreter = Interpreter(model_path=str(path), num_threads=1)
+        self.interpreter.allocate_tensors()
+        self.inputs, *more = self.interpreter.get_input_details()
+        outputs = self.interpreter.get_output_details()
+        if more:
+            raise RunError(f"{path} takes {1 + len(more)} inputs, not images.")
+        shapes = [np.empty(output["shape"]) for output in outputs]
+        self.outputs = outputs[_scores_index(shapes)]
+        self.batch_size, _, self.image_size, _ = map(int, self.inputs["shape"])
+
+    def __call__(self, images):
+        size = self.batch_size
+        scores = []
+        for first in range(0, len(images), size):
+            batch = images[first : first + size]
+            # Filled up with copies, for files whose batch is fixed.
+            filled = batch[np.arange(size) % len(batch)]
+            scores.append(self._run(filled)[: len(batch)])
+        scale = self.outputs["quantization"][0]
+        return probabilities(np.concatenate(scores), scale)
+
+    def _run(self, value):
+        if self.inputs["dtype"] != np.uint8:
+            value = _quantized(value.astype("float32"), self.inputs)
+        self.interpreter.set_tensor(self.inputs["index"], value)
+        self.interpreter.invoke()
+        scores = self.interpreter.get_tensor(self.outputs["index"])
+        scale, zero_point = self.outputs["quantization"]
         if scale:
             scores = (scores.astype("float32") - zero_point) * scale
         return scores.astype("float32")
 
-    return lambda images: np.stack([predict_one(image) for image in images])
+
+def _scores_index(outputs):
+    """Which output has one score a class: masks have height and width."""
+    for index, output in enumerate(outputs):
+        if len(output.shape) == 2:
+            return index
+    raise RunError(
+        "The model gives no scores of classes, but outputs of the shapes "
+        f"{', '.join(str(tuple(output.shape)) for output in outputs)}."
+    )
 
 
 def _quantized(value, details):

@@ -3,6 +3,23 @@
 import numpy as np
 
 
+def probabilities(scores, step=0.0):
+    """Scores as they are, or their softmax if they are logits.
+
+    Args:
+        scores: Floats, `(images, classes)`.
+        step: Float. What they are rounded to, in an 8-bit file. Defaults to
+            `0.0`.
+    """
+    slack = 0.01 + step * scores.shape[1] / 2
+    sums = scores.sum(axis=1)
+    if np.all(scores >= 0) and np.all(np.abs(sums - 1) <= slack):
+        return scores
+    with np.errstate(invalid="ignore"):  # NaN stays NaN
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
 def top_k_accuracy(scores, labels, k):
     """Share of images whose label is among the k highest scores."""
     k = min(k, scores.shape[1])

@@ -33,7 +33,7 @@ from .checkpoint import published
 from .config import Experiment
 from .errors import RunError
 from .evaluate import predictions
-from .evaluate import tflite_predictor
+from .evaluate import TFLitePredictor
 from .metrics import report
 from .networks import build_network
 from .sources import load_source
@@ -150,7 +150,7 @@ def _int8(arguments, weights, source):
     path = weights.with_name(f"{stem}_int8.tflite")
     with published(path) as temporary:
         pathlib.Path(temporary).write_bytes(content)
-    predict, milliseconds = tflite_predictor(path), []
+    predict, milliseconds = TFLitePredictor(path), []
 
     def timed(images):
         rows = []

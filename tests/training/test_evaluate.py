@@ -3,10 +3,14 @@ import json
 import keras
 import numpy as np
 import pytest
+from training_runs import smallest
 
 import keras_ratn
 from training import evaluate
+from training.config import DataConfig
+from training.errors import RunError
 from training.networks import architecture
+from training.networks import build_network
 from training.sources import load_source
 
 
@@ -27,8 +31,8 @@ def run(model_file, tmp_path, *more):
 def test_weights_of_the_package_go_by_name(
     network, tmp_path, monkeypatch, capsys
 ):
-    def create_model(name, input_shape):
-        assert name == "Smallest:digits" and input_shape == (32, 32, 3)
+    def create_model(name):  # at its own size
+        assert name == "Smallest:digits"
         return network
 
     monkeypatch.setattr(keras_ratn, "create_model", create_model)
@@ -46,9 +50,7 @@ def test_the_numbers_are_those_of_the_saved_predictions(network, tmp_path):
     assert (tmp_path / "out" / "evaluation.png").stat().st_size > 1000
 
     # An independent computation, on independent predictions.
-    split = load_source(
-        evaluate.DataConfig("digits", max_images=50), seed=1704
-    ).test
+    split = load_source(DataConfig("digits", max_images=50), seed=1704).test
     images, _ = split.read(np.arange(50))
     scores = network.predict(images.astype("f4"), verbose=0)
     saved = np.load(tmp_path / "out" / "predictions.npz")
@@ -82,11 +84,99 @@ def test_weights_are_evaluated_in_the_network_that_is_named(
     assert run(tmp_path / "model.weights.h5", tmp_path) == 1
     assert "name their network by --model" in capsys.readouterr().err
     weights = tmp_path / "model.weights.h5"
-    assert run(weights, tmp_path, "--model", "smallest") == 0
+    assert run(weights, tmp_path, "--model", "smallest") == 1
+    assert "give --data.image-size" in capsys.readouterr().err
+    size = ["--data.image-size", "32"]
+    assert run(weights, tmp_path, "--model", "tiny", *size) == 1
+    assert "does not fit tiny for 10 classes" in capsys.readouterr().err
+    assert run(weights, tmp_path, "--model", "smallest", *size) == 0
     scores = np.load(tmp_path / "out" / "predictions.npz")["scores"]
     assert run(tmp_path / "model.keras", tmp_path) == 0
     expected = np.load(tmp_path / "out" / "predictions.npz")["scores"]
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+@pytest.fixture
+def light_model():
+    """Scores of all ten classes from the mean colour, without training."""
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(inputs)
+    x = keras.layers.Dense(10, name="predictions")(x)
+    return keras.Model(inputs, x)
+
+
+def test_a_file_in_a_run_folder_needs_no_options(tmp_path, capsys):
+    """Neither a classifier of the attention family nor its weights do."""
+    config = smallest(
+        model="cifarresnet18",
+        attention="se",
+        data=DataConfig("digits", max_images=20, validation_fraction=0.1),
+    )
+    network = build_network(config, [str(digit) for digit in range(10)])
+    network.save(tmp_path / "best.keras")
+    network.save_weights(tmp_path / "best.weights.h5")
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    out = ["--out", str(tmp_path / "out"), "--part", "validation"]
+    found = []
+    for name in ("best.keras", "best.weights.h5"):
+        assert evaluate.main([str(tmp_path / name), *out]) == 0
+        found.append(np.load(tmp_path / "out" / "predictions.npz"))
+    np.testing.assert_allclose(
+        found[0]["scores"], found[1]["scores"], atol=1e-5
+    )
+    split = load_source(config.data, config.seed).validation
+    np.testing.assert_array_equal(found[0]["labels"], split.labels)
+    (tmp_path / "config.json").write_text("{}")
+    assert evaluate.main([str(tmp_path / "best.keras"), *out]) == 1
+    assert "no config of `ratn train`" in capsys.readouterr().err
+
+
+def test_logits_become_probabilities(light_model, tmp_path):
+    light_model.save(tmp_path / "model.keras")
+    size = ["--data.image-size", "32"]
+    assert run(tmp_path / "model.keras", tmp_path, *size) == 0
+    split = load_source(DataConfig("digits", max_images=50), 1704).test
+    images, _ = split.read(np.arange(50))
+    logits = light_model.predict(images.astype("f4"), verbose=0)
+    scores = np.load(tmp_path / "out" / "predictions.npz")["scores"]
+    expected = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_images_have_the_model_s_own_size(tmp_path, light_model, capsys):
+    inputs = keras.Input((40, 40, 3))
+    model = keras.Model(inputs, light_model(inputs))
+    model.save(tmp_path / "model.keras")
+    assert run(tmp_path / "model.keras", tmp_path) == 0
+    size = ["--data.image-size", "32"]
+    assert run(tmp_path / "model.keras", tmp_path, *size) == 1
+    assert "takes images of 40x40" in capsys.readouterr().err
+
+
+def test_a_tflite_file_with_masks_and_a_batch_of_its_own(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the converter takes TensorFlow models")
+    inputs = keras.Input((32, 32, 3), batch_size=8)
+    mask = keras.layers.Conv2D(1, 3, activation="sigmoid")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(mask)
+    x = keras.layers.Dense(10, "softmax")(x)
+    model = keras.Model(inputs, [mask, x])
+    path = tmp_path / "model.tflite"
+    model.export(path, format="litert", verbose=False)
+    assert run(path, tmp_path) == 0
+    split = load_source(DataConfig("digits", max_images=50), 1704).test
+    images, _ = split.read(np.arange(48))
+    _, expected = model.predict(images.astype("f4"), batch_size=8, verbose=0)
+    scores = np.load(tmp_path / "out" / "predictions.npz")["scores"]
+    assert scores.shape == (50, 10)
+    np.testing.assert_allclose(scores[:48], expected, atol=1e-5)
+    # The Keras model has two outputs as well.
+    images = np.zeros((8, 32, 32, 3), "u1")
+    scores = evaluate.KerasPredictor(model)(images)
+    assert scores.shape == (8, 10)
+    with pytest.raises(RunError, match="gives no scores of classes"):
+        evaluate.KerasPredictor(keras.Model(inputs, mask))
 
 
 @pytest.mark.slow
@@ -115,13 +205,20 @@ def test_quantized_inputs_and_outputs_are_scaled():
         (["nowhere.keras"], "no model file nowhere.keras"),
         ([__file__], "must end in .keras, .weights.h5 or .tflite"),
         ([__file__, "--part", "exam"], "`part` must be one of test"),
-        ([__file__, "--part", "validation"], "no validation images"),
+        (["x.keras", "--data.source", "npz"], "Name the images by"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments, message, capsys):
-    arguments = [*arguments, "--data.source", "digits"]
+    if "--data.source" not in arguments:
+        arguments = [*arguments, "--data.source", "digits"]
     assert evaluate.main(arguments) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_part_that_the_data_lack(network, tmp_path, capsys):
+    network.save(tmp_path / "model.keras")
+    assert run(tmp_path / "model.keras", tmp_path, "--part", "validation") == 1
+    assert "no validation images" in capsys.readouterr().err
 
 
 def test_a_model_that_gives_nan_is_refused(network, tmp_path, capsys):

@@ -3,6 +3,7 @@ import pytest
 
 from training.metrics import confusion_matrix
 from training.metrics import expected_calibration_error
+from training.metrics import probabilities
 from training.metrics import report
 from training.metrics import top_k_accuracy
 
@@ -15,6 +16,15 @@ SCORES = np.array(
     ]
 )
 LABELS = np.array([0, 2, 1, 2])
+
+
+def test_logits_are_told_from_probabilities():
+    assert probabilities(SCORES) is SCORES
+    rounded = np.round(SCORES * 8) / 8  # the first row sums up to 1.125
+    assert probabilities(rounded, step=1 / 8) is rounded
+    found = probabilities(np.log(SCORES + 1e-30))
+    np.testing.assert_allclose(found, SCORES, atol=1e-9)
+    np.testing.assert_allclose(probabilities(np.zeros((2, 4))), 0.25)
 
 
 def test_worked_out_by_hand():

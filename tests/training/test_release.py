@@ -102,7 +102,7 @@ def test_an_int8_file_goes_along(run, registered, tmp_path, monkeypatch):
     assert card["int8_milliseconds_on_one_thread"] > 0
 
     scores, labels = predictions(
-        release.tflite_predictor(found), source.test, 250
+        release.TFLitePredictor(found), source.test, 250
     )
     accuracy = np.mean(scores.argmax(1) == labels)
     assert card["int8_accuracy"] == pytest.approx(100 * accuracy, abs=0.005)
