@@ -17,6 +17,10 @@ COMMANDS = {
         "training.compare_attention",
         "train one trunk with each attention, in one table",
     ),
+    "segment": (
+        "training.segmentation",
+        "train a network that classifies every pixel",
+    ),
     "reproduce": ("training.reproduce", "run the cells of a paper's table"),
     "export": (
         "export.convert",

@@ -37,8 +37,9 @@ def feature_pyramid(model):
         names = [layer.name for layer in model.layers]
         raise ValueError(
             "`feature_pyramid` needs a network of this package: layers named "
-            "after its stages, 'stem...', 'stage1_...', were expected. Received: model "
-            f"{model.name!r}, whose first layers are {names[:5]}"
+            "after its stages, 'stem...', 'stage1_...', were expected. "
+            f"Received: model {model.name!r}, whose first layers are "
+            f"{names[:5]}"
         )
     # Later stages of the same size take the place of earlier ones.
     return {

@@ -1,0 +1,202 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_ratn
+from training import segmentation
+from training.segmentation import Arguments
+from training.segmentation import Batches
+from training.segmentation import confusion
+from training.segmentation import IGNORED
+from training.segmentation import load_pairs
+from training.segmentation import report
+from training.segmentation import shapes
+
+
+def test_shapes_are_what_their_masks_say():
+    images, masks = shapes(3, 48, seed=4)
+    assert images.shape == (3, 48, 48, 3) and images.dtype == np.uint8
+    assert masks.shape == (3, 48, 48) and masks.dtype == np.uint8
+    means = [images[masks == number].mean() for number in range(3)]
+    np.testing.assert_allclose(means, [128, 198, 58], atol=2)
+    again, _ = shapes(3, 48, seed=4)
+    np.testing.assert_array_equal(images, again)
+
+
+def test_intersection_over_union_by_hand():
+    truth = np.array([[0, 0, 1, 1, IGNORED]])
+    predicted = np.array([[0, 1, 1, 1, 2]])
+    matrix = confusion(truth, predicted, 4)
+    assert matrix.tolist()[:2] == [[1, 1, 0, 0], [0, 2, 0, 0]]
+    result = report(matrix, list("abcd"))
+    assert [row["iou"] for row in result["classes"]] == [
+        1 / 2,
+        2 / 3,
+        None,
+        None,
+    ]
+    assert result["miou"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert result["pixel_accuracy"] == 3 / 4
+    assert result["pixels"] == 4
+
+
+@pytest.mark.parametrize("model", ["tiny_danet", "tiny_eanet"])
+def test_network_is_trained_kept_and_measured(model, tmp_path, capsys):
+    images, masks = shapes(20, 32)
+    masks[:, :2] = IGNORED
+    data = tmp_path / "shapes.npz"
+    names = ["ground", "square", "disc"]
+    np.savez(data, images=images, masks=masks, class_names=names)
+    command = ["--data", str(data), "--model", model, "--epochs", "2"]
+    command += ["--image-size", "32", "--out", str(tmp_path / "run")]
+    assert segmentation.main(command) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    # 4 of 20 held out, two rows of each not counted.
+    assert results["pixels"] == 4 * 30 * 32
+    assert [row["class"] for row in results["classes"]] == names
+    assert (tmp_path / "run" / "predictions.png").stat().st_size > 1000
+    out = capsys.readouterr().out
+    assert f"mean IoU on held-out images: {results['miou']:.1%}" in (
+        " ".join(out.split())
+    )
+
+    # The network that was kept gives these numbers, and one output.
+    network = keras.saving.load_model(tmp_path / "run" / "best.keras")
+    assert network.output_shape == (None, 32, 32, 3)
+    assert keras_ratn.class_names(network) == names
+    held_out = np.random.default_rng([0]).permutation(20)[:4]
+    predicted = network.predict(images[held_out], verbose=0).argmax(axis=-1)
+    metric = keras.metrics.MeanIoU(3, ignore_class=IGNORED)
+    metric.update_state(masks[held_out].astype("int32"), predicted)
+    assert float(metric.result()) == pytest.approx(results["miou"], abs=2e-3)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two photos, one of which is lying, and their masks."""
+    root = tmp_path / "photos"
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True)
+    for number in range(2):
+        image = Image.new("RGB", (40, 60), (10 * number, 0, 0))
+        mask = Image.fromarray(np.full((60, 40), number, np.uint8))
+        mask.save(root / "masks" / f"{number}.png")
+        exif = image.getexif()
+        if number:
+            image = image.transpose(Image.Transpose.ROTATE_90)
+            exif[0x0112] = 6  # turn it by 90 degrees to look at it
+        image.save(root / "images" / f"{number}.jpg", exif=exif)
+    return root
+
+
+def test_a_folder_of_pairs(folder):
+    pairs = load_pairs(Arguments(data=str(folder), image_size=32))
+    assert pairs.class_names == ["0", "1"]
+    image, mask = pairs.read(1)
+    assert image.shape == (32, 32, 3) and np.all(mask == 1)
+    (folder / "classes.txt").write_text("road\nsky\ntree\n")
+    pairs = load_pairs(Arguments(data=str(folder)))
+    assert pairs.class_names == ["road", "sky", "tree"]
+
+
+def test_palettes_stand_for_their_numbers(folder):
+    mask = Image.fromarray(np.full((60, 40), 7, np.uint8), mode="P")
+    mask.putpalette([0, 128, 255] * 256)
+    mask.save(folder / "masks" / "1.png")
+    pairs = load_pairs(Arguments(data=str(folder), image_size=32))
+    assert np.all(pairs.read(1)[1] == 7)
+
+
+def test_epochs_differ_and_repeat():
+    images, masks = shapes(8, 32)
+    pairs = segmentation.Pairs(["a"], 8, lambda i: (images[i], masks[i]))
+    batches = [Batches(pairs, np.arange(8), 3, 5, True) for _ in range(2)]
+    assert len(batches[0]) == 3
+    first = [batches[0][i][0] for i in range(3)]
+    assert [len(x) for x in first] == [3, 3, 2]
+    np.testing.assert_array_equal(batches[1][0][0], first[0])
+    batches[0].on_epoch_end()
+    assert np.any(batches[0][0][0] != first[0])
+    plain, _ = Batches(pairs, np.arange(8), 8)[0]
+    np.testing.assert_array_equal(plain, images)
+    # An image and its mask are mirrored together.
+    for x, (y,) in (batches[0][i] for i in range(3)):
+        assert np.all(x[y == 1].mean() > 180) and np.all(x[y == 2].mean() < 80)
+
+
+def _error(arguments, capsys):
+    assert segmentation.main([str(a) for a in arguments]) == 1
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "resnet50"], "no network 'resnet50' that segments"),
+        (["--epochs", "0"], "--epochs must be at least 1"),
+        (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--validation-share", "1"], "between 0 and 1. Received: 1"),
+        (["--data", "nowhere"], "nothing to segment: 'nowhere'"),
+        (["--image-size", "16"], "Height and width must be at least 32"),
+        (["--out", "/proc/nowhere"], "Choose another one by --out"),
+    ],
+)
+def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert message in _error(arguments, capsys)
+
+
+def test_folders_that_do_not_fit(folder, capsys):
+    command = ["--data", folder]
+    (folder / "classes.txt").write_text("road\n")
+    message = "1 class names, but a mask holds the number 1"
+    assert message in _error(command, capsys)
+    (folder / "classes.txt").unlink()
+    mask = folder / "masks" / "1.png"
+    Image.new("L", (40, 61)).save(mask)
+    assert "an image of (40, 60), a mask of (40, 61)" in _error(command, capsys)
+    Image.new("RGB", (40, 60)).save(mask)
+    assert "mode 'RGB'" in _error(command, capsys)
+    mask.write_bytes(b"")
+    assert "1.jpg or its mask is empty" in _error(command, capsys)
+    mask.rename(folder / "masks" / "2.png")
+    assert "Without its other half: 1, 2 (2 in all)" in _error(command, capsys)
+    for path in (folder / "images").iterdir():
+        path.unlink()
+    assert "There are no files ending in" in _error(command, capsys)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"masks": None}, "must hold `images` and `masks`. Received: images"),
+        (
+            {"masks": np.zeros((2, 32, 31), np.uint8)},
+            "Received: (2, 32, 32, 3)",
+        ),
+        ({"masks": np.zeros((2, 32, 32))}, "must be integers from 0 to 255"),
+        ({"masks": np.full((2, 32, 32), 256)}, "must be integers from 0 to"),
+        ({"images": np.zeros((2, 32, 32, 3))}, "must be of type uint8"),
+        (
+            {"images": np.zeros((1, 32, 32, 3), np.uint8), "masks": 1},
+            "Two pairs of image and mask at least",
+        ),
+    ],
+)
+def test_files_that_do_not_fit(changes, message, tmp_path, capsys):
+    images, masks = shapes(2, 32)
+    arrays = {"images": images, "masks": masks, **changes}
+    if isinstance(arrays["masks"], int):
+        arrays["masks"] = masks[:1]
+    arrays = {key: value for key, value in arrays.items() if value is not None}
+    np.savez(tmp_path / "data.npz", **arrays)
+    assert message in _error(["--data", tmp_path / "data.npz"], capsys)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path, capsys):
+    command = ["--image-size", "32", "--learning-rate", "1e30", "--epochs", "3"]
+    error = _error([*command, "--out", tmp_path], capsys)
+    assert "Choose a smaller --learning-rate" in error

@@ -1,0 +1,597 @@
+"""`ratn segment`: trains a network that says what each pixel shows.
+
+Without data it learns shapes that it draws itself, which tells in two minutes
+whether everything works. One's own data are pairs of an image and a mask.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tyro
+
+import keras_ratn
+from keras_ratn.models import ResidualBackbone
+
+from .batch_normalization import fused_batch_normalization
+from .checkpoint import publish_text
+from .checkpoint import published
+from .data import epoch_order
+from .data import random
+from .errors import RunError
+from .runtime import keep_freed_memory
+from .sources import IMAGE_SUFFIXES
+
+IGNORED = 255  # the mask's value for pixels that count neither way
+NUM_SHAPES = 160
+SHAPE_NAMES = ("background", "square", "disc")
+TINY = ResidualBackbone(
+    (1, 1), "basic", widths=(16, 32), stem_filters=16, dilations=((), (1, 2))
+)
+MODELS = (
+    "tiny_danet",
+    "tiny_eanet",
+    "danet50",
+    "danet101",
+    "eanet50",
+    "eanet101",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What is learned, by which network, and for how long."""
+
+    data: str = "shapes"
+    """`shapes` (drawn, for a trial), a folder that holds `images/` and
+    `masks/` with files of the same names, or an .npz file with `images` and
+    `masks`. A mask holds the number of the class at each pixel, from 0, and
+    255 where a pixel does not count. Class names are the lines of
+    `classes.txt` in the folder, or `class_names` in the file."""
+    model: str = "tiny_danet"
+    """`danet50`, `danet101`, `eanet50`, `eanet101`, or one of two small ones,
+    `tiny_danet` and `tiny_eanet`."""
+    init: str | None = None
+    """A `.weights.h5` or `.keras` file of the same network to begin with."""
+    image_size: int = 64
+    """Height and width that images and masks are brought to."""
+    batch_size: int = 8
+    """Images of one step."""
+    epochs: int = 10
+    """Passes over the training images."""
+    learning_rate: float = 3e-3
+    """Of AdamW at the start; it falls to 0 by a cosine."""
+    validation_share: float = 0.2
+    """Part of the pairs that is held out, on which mIoU is measured."""
+    flip: bool = True
+    """Whether training images are mirrored at random."""
+    seed: int = 0
+    """Of weights, order, flips and the held-out pairs."""
+    out: str = "runs/segment"
+    """Where the network, the results and a picture of predictions go."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Images and masks that are read by number.
+
+    Args:
+        class_names: List of strings.
+        count: Integer.
+        read: Function from a number to a pair of uint8 arrays: the image
+            `(size, size, 3)` and the mask `(size, size)`.
+    """
+
+    class_names: list
+    count: int
+    read: Callable
+
+
+def main(arguments=None):
+    """Runs `ratn segment` and returns its exit status."""
+    parsed = tyro.cli(
+        Arguments,
+        prog="ratn segment",
+        description=(
+            "Trains a network that classifies every pixel, and measures "
+            "its mean intersection over union.\n\n"
+            "    ratn segment\n"
+            "    ratn segment --data streets --model danet50 "
+            "--image-size 513"
+        ),
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    try:
+        segment(parsed)
+    except (RunError, ValueError) as error:
+        print(f"ratn segment: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def segment(arguments):
+    """Trains, keeps the best network, and measures it.
+
+    Args:
+        arguments: `Arguments`.
+
+    Returns:
+        Dictionary, as written to `results.json`.
+    """
+    _check(arguments)
+    keep_freed_memory()
+    keras.utils.set_random_seed(arguments.seed)
+    pairs = load_pairs(arguments)
+    folder = pathlib.Path(arguments.out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"Cannot make the folder {folder}: {error.strerror}. Choose "
+            "another one by --out."
+        ) from error
+    network = build(arguments, pairs.class_names)
+    training, validation = _split(pairs, arguments, len(network.outputs))
+    print(
+        f"{len(training.numbers)} training and {len(validation.numbers)} "
+        f"held-out images, classes: {', '.join(pairs.class_names)}",
+        flush=True,
+    )
+    best = fit(network, training, validation, arguments, folder)
+    matrix = pixel_confusion(best, validation, len(pairs.class_names))
+    results = {
+        "arguments": dataclasses.asdict(arguments),
+        **report(matrix, pairs.class_names),
+    }
+    publish_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    _draw(best, validation, pairs.class_names, folder / "predictions.png")
+    _print(results, folder)
+    return results
+
+
+def _check(arguments):
+    if arguments.model.lower() not in MODELS:
+        raise RunError(
+            f"There is no network {arguments.model!r} that segments. Known: "
+            f"{', '.join(MODELS)}"
+        )
+    for field in ("batch_size", "epochs"):
+        if getattr(arguments, field) < 1:
+            raise RunError(
+                f"--{field.replace('_', '-')} must be at least 1. Received: "
+                f"{getattr(arguments, field)}"
+            )
+    if not 0 < arguments.validation_share < 1:
+        raise RunError(
+            "--validation-share must be between 0 and 1. Received: "
+            f"{arguments.validation_share}"
+        )
+
+
+def shapes(number, size=64, seed=0):
+    """Draws bright squares and dark discs on a noisy grey ground.
+
+    Args:
+        number: Integer. How many images.
+        size: Integer. Height and width, at least 32. Defaults to `64`.
+        seed: Integer. Defaults to `0`.
+
+    Returns:
+        Pair of uint8 arrays: images `(number, size, size, 3)` and masks
+        `(number, size, size)` of 0 (ground), 1 (square) and 2 (disc).
+    """
+    generator = np.random.default_rng(seed)
+    images = generator.normal(128, 20, (number, size, size, 3))
+    masks = np.zeros((number, size, size), np.uint8)
+    rows, columns = np.mgrid[:size, :size]
+    side, radius = size * 3 // 8, size // 5
+    for mask in masks:
+        row, column = generator.integers(0, size - side, 2)
+        mask[row : row + side, column : column + side] = 1
+        row, column = generator.integers(radius, size - radius, 2)
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+        mask[disc] = 2
+    images[masks == 1] += 70
+    images[masks == 2] -= 70
+    return np.clip(images, 0, 255).astype(np.uint8), masks
+
+
+def load_pairs(arguments):
+    """The `Pairs` that `--data` stands for."""
+    size = arguments.image_size
+    path = pathlib.Path(arguments.data).expanduser()
+    if arguments.data == "shapes":
+        images, masks = shapes(NUM_SHAPES, max(size, 32), arguments.seed)
+        names = list(SHAPE_NAMES)
+        return Pairs(names, NUM_SHAPES, lambda i: (images[i], masks[i]))
+    if path.is_dir():
+        return _folder_pairs(path, size)
+    if path.suffix == ".npz" and path.is_file():
+        return _array_pairs(path, size)
+    raise RunError(
+        f"--data is nothing to segment: {arguments.data!r}. Wanted: `shapes`, "
+        "a folder with images/ and masks/, or an .npz file with `images` and "
+        "`masks`."
+    )
+
+
+def _folder_pairs(root, size):
+    images = _files(root / "images", IMAGE_SUFFIXES)
+    masks = _files(root / "masks", {".png"})
+    alone = sorted(set(images) ^ set(masks))
+    if alone:
+        raise RunError(
+            f"Images and masks in {root} must have the same names. Without "
+            f"its other half: {', '.join(alone[:3])} ({len(alone)} in all)"
+        )
+    stems = sorted(images)
+
+    def read(number):
+        from PIL import Image
+        from PIL import ImageOps
+
+        stem = stems[number]
+        try:
+            with Image.open(images[stem]) as file:
+                image = ImageOps.exif_transpose(file).convert("RGB")
+            with Image.open(masks[stem]) as mask:
+                # Colours of a palette stand for the numbers behind them.
+                mask.load()
+                mask = Image.fromarray(np.asarray(mask))
+        except Exception as error:  # decoders raise almost anything
+            raise RunError(
+                f"{images[stem]} or its mask is empty or no image: {error}. "
+                "Mend or remove the pair."
+            ) from error
+        return _sized(image, mask, stem, size)
+
+    return _checked(_names(root / "classes.txt"), len(stems), read)
+
+
+def _checked(names, count, read):
+    """The pairs, each of which was read once: errors come before training."""
+    if count < 2:
+        raise RunError(
+            "Two pairs of image and mask at least are wanted, one of them "
+            f"held out. Received: {count}"
+        )
+    highest = max(_highest(read(number)[1]) for number in range(count))
+    names = names or [str(number) for number in range(highest + 1)]
+    if highest >= len(names):
+        raise RunError(
+            f"There are {len(names)} class names, but a mask holds the number "
+            f"{highest}. Numbers go from 0 to {len(names) - 1}; {IGNORED} "
+            "does not count."
+        )
+    return Pairs(names, count, read)
+
+
+def _files(folder, suffixes):
+    """Paths by name without ending."""
+    found = {}
+    if folder.is_dir():
+        found = {
+            path.stem: path
+            for path in sorted(folder.iterdir())
+            if path.suffix.lower() in suffixes
+        }
+    if not found:
+        raise RunError(
+            f"There are no files ending in {', '.join(sorted(suffixes))} in "
+            f"{folder}. Wanted: images/NAME and masks/NAME.png."
+        )
+    return found
+
+
+def _names(path):
+    if not path.is_file():
+        return None
+    return path.read_text(encoding="utf-8").splitlines() or None
+
+
+def _highest(mask):
+    known = mask[mask != IGNORED]
+    return int(known.max()) if known.size else 0
+
+
+def _array_pairs(path, size):
+    from PIL import Image
+
+    with np.load(path) as file:
+        missing = {"images", "masks"} - set(file.files)
+        if missing:
+            raise RunError(
+                f"{path} must hold `images` and `masks`. Received: "
+                f"{', '.join(file.files) or 'nothing'}"
+            )
+        images, masks = file["images"], file["masks"]
+        names = None
+        if "class_names" in file.files:
+            names = [str(name) for name in file["class_names"]]
+    if images.shape[3:] != (3,) or images.shape[:3] != masks.shape:
+        raise RunError(
+            f"{path} must hold `images` of shape (n, height, width, 3) and "
+            "`masks` of shape (n, height, width). Received: "
+            f"{images.shape} and {masks.shape}"
+        )
+    if images.dtype != np.uint8:
+        raise RunError(
+            f"`images` in {path} must be of type uint8, pixels 0-255. "
+            f"Received: {images.dtype}"
+        )
+    if not np.issubdtype(masks.dtype, np.integer) or (
+        masks.size and not 0 <= masks.min() <= masks.max() <= IGNORED
+    ):
+        raise RunError(
+            f"`masks` in {path} must be integers from 0 to {IGNORED}."
+        )
+    masks = masks.astype(np.uint8)
+
+    def read(number):
+        return _sized(
+            Image.fromarray(images[number]),
+            Image.fromarray(masks[number]),
+            f"{path}, number {number}",
+            size,
+        )
+
+    return _checked(names, len(images), read)
+
+
+def _sized(image, mask, name, size):
+    """Both as arrays of the wanted size."""
+    from PIL import Image
+
+    if image.size != mask.size or mask.mode not in ("L", "P"):
+        raise RunError(
+            f"The mask of {name} must have one number for each pixel of its "
+            f"image. Received: an image of {image.size}, a mask of "
+            f"{mask.size} pixels and mode {mask.mode!r}"
+        )
+    return (
+        np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)),
+        np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)),
+    )
+
+
+class Batches(keras.utils.PyDataset):
+    """Some of the pairs, in batches of pixels 0-255 and numbers of classes.
+
+    Args:
+        pairs: `Pairs`.
+        numbers: Integers. Which of them.
+        batch_size: Integer. A last batch may be smaller.
+        seed: Integer, or `None` for their own order without flips.
+        flip: Boolean. Whether images are mirrored at random.
+        copies: Integer. How often masks are given: once for each output.
+    """
+
+    def __init__(
+        self, pairs, numbers, batch_size, seed=None, flip=False, copies=1
+    ):
+        super().__init__()
+        self.pairs, self.numbers, self.batch_size = pairs, numbers, batch_size
+        self.seed, self.flip, self.copies = seed, flip, copies
+        self.epoch = 0
+
+    def __len__(self):
+        return -(-len(self.numbers) // self.batch_size)
+
+    def __getitem__(self, index):
+        order = np.arange(len(self.numbers))
+        if self.seed is not None:
+            order = epoch_order(len(order), self.seed, self.epoch)
+        chosen = order[index * self.batch_size :][: self.batch_size]
+        images, masks = zip(*(self._pair(self.numbers[n]) for n in chosen))
+        masks = np.stack(masks).astype("int32")
+        return np.stack(images), (masks,) * self.copies
+
+    def _pair(self, number):
+        image, mask = self.pairs.read(number)
+        flipped = random(self.seed or 0, number, self.epoch).random() < 0.5
+        if self.flip and flipped:
+            image, mask = image[:, ::-1], mask[:, ::-1]
+        return image, mask
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+
+def _split(pairs, arguments, copies):
+    """Training and held-out batches."""
+    held_out = round(pairs.count * arguments.validation_share)
+    held_out = min(max(held_out, 1), pairs.count - 1)
+    numbers = random(arguments.seed).permutation(pairs.count)
+    size, seed = arguments.batch_size, arguments.seed
+    return (
+        Batches(pairs, numbers[held_out:], size, seed, arguments.flip, copies),
+        Batches(pairs, numbers[:held_out], size, copies=copies),
+    )
+
+
+def build(arguments, class_names):
+    """The network that `--model` names; a DANet has its auxiliary outputs."""
+    name = arguments.model.lower()
+    options = {
+        "input_shape": (arguments.image_size, arguments.image_size, 3),
+        "classes": len(class_names),
+        "class_names": class_names,
+        "weights": arguments.init,
+        "data_format": "channels_last",
+        "name": name,
+    }
+    if "danet" in name:
+        options["auxiliary_outputs"] = True
+    if name.startswith("tiny_"):
+        return keras_ratn.SegmentationNetwork(TINY, name[5:], **options)
+    return keras_ratn.create_model(name, **options)
+
+
+def serving(network):
+    """The network without the outputs that only training needs."""
+    return keras.Model(network.inputs, network.outputs[0], name=network.name)
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Publishes the network whenever its mIoU on held-out images is best."""
+
+    def __init__(self, network, path):
+        super().__init__()
+        self.network, self.path, self.best = network, path, -1.0
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            raise RunError(
+                f"The loss became {logs['loss']} in epoch {epoch + 1}; the "
+                "best network before that is kept. Choose a smaller "
+                "--learning-rate."
+            )
+        # Of several outputs, only the first is measured.
+        (value,) = (
+            value
+            for key, value in logs.items()
+            if key.startswith("val_") and key.endswith("miou")
+        )
+        if value > self.best:
+            self.best = value
+            with published(self.path) as temporary:
+                self.network.save(temporary)
+
+
+def fit(network, training, validation, arguments, folder):
+    """Trains, and returns the network with the best mIoU."""
+    outputs = len(network.outputs)
+    optimizer = keras.optimizers.AdamW(
+        keras.optimizers.schedules.CosineDecay(
+            arguments.learning_rate, len(training) * arguments.epochs
+        )
+    )
+    miou = keras.metrics.MeanIoU(
+        len(training.pairs.class_names),
+        name="miou",
+        ignore_class=IGNORED,
+        sparse_y_pred=False,
+    )
+    losses = [
+        keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, ignore_class=IGNORED
+        )
+        for _ in range(outputs)
+    ]
+    metrics = [[miou]] + [[]] * (outputs - 1)
+    network.compile(
+        optimizer,
+        loss=losses if outputs > 1 else losses[0],
+        metrics=metrics if outputs > 1 else metrics[0],
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    optimizer.build(network.trainable_variables)
+    # What is kept has no outputs that only training needs.
+    served = keras.Model(network.inputs, network.outputs[0], name=network.name)
+    path = folder / "best.keras"
+    with fused_batch_normalization(network):
+        network.fit(
+            training,
+            validation_data=validation,
+            epochs=arguments.epochs,
+            verbose=2,
+            callbacks=[KeepBest(served, path)],
+        )
+    return keras.saving.load_model(path, compile=False)
+
+
+def pixel_confusion(network, batches, classes):
+    """Counts pixels `(classes, classes)`: true class by row."""
+    counts = np.zeros((classes, classes), np.int64)
+    for index in range(len(batches)):
+        images, masks = batches[index]
+        logits = network.predict_on_batch(images)
+        counts += confusion(masks[0], logits.argmax(axis=-1), classes)
+    return counts
+
+
+def confusion(truth, predicted, classes):
+    """The same for two arrays of class numbers; ignored pixels left out."""
+    known = truth != IGNORED
+    pairs = classes * truth[known].astype(np.int64) + predicted[known]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def report(matrix, class_names):
+    """Intersection over union of each class, their mean, and accuracy.
+
+    Args:
+        matrix: Integers `(classes, classes)`, true class by row.
+        class_names: List of strings.
+
+    Returns:
+        Dictionary. A class that is neither there nor predicted has no IoU
+        (`None`) and does not count in the mean.
+    """
+    both = np.diag(matrix)
+    either = matrix.sum(0) + matrix.sum(1) - both
+    ious = [int(b) / int(e) if e else None for b, e in zip(both, either)]
+    known = [iou for iou in ious if iou is not None]
+    return {
+        "miou": float(np.mean(known)) if known else None,
+        "pixel_accuracy": float(both.sum() / max(matrix.sum(), 1)),
+        "pixels": int(matrix.sum()),
+        "classes": [
+            {"class": name, "iou": iou} for name, iou in zip(class_names, ious)
+        ],
+    }
+
+
+def _draw(network, batches, class_names, path):
+    """Images, what they show and what the network says, as a PNG."""
+    from matplotlib.figure import Figure
+
+    images, masks = batches[0]
+    images, truth = images[:4], masks[0][:4]
+    predicted = network.predict_on_batch(images).argmax(axis=-1)
+    figure = Figure(figsize=(7.5, 2.5 * len(images)), layout="constrained")
+    grid = figure.subplots(len(images), 3, squeeze=False)
+    for row, image, mask, guess in zip(grid, images, truth, predicted):
+        row[0].imshow(image)
+        for axes, classes in zip(row[1:], (mask, guess)):
+            axes.imshow(
+                np.ma.masked_equal(classes, IGNORED),
+                vmin=0,
+                vmax=max(len(class_names) - 1, 1),
+                interpolation="nearest",
+            )
+        for axes in row:
+            axes.set_axis_off()
+    for axes, title in zip(grid[0], ("image", "mask", "network")):
+        axes.set_title(title)
+    with published(path) as temporary:
+        figure.savefig(temporary)
+
+
+def _print(results, folder):
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"mean IoU on held-out images: {results['miou']:.1%}")
+    table.add_column("class")
+    table.add_column("IoU", justify="right")
+    for row in results["classes"]:
+        iou = row["iou"]
+        table.add_row(row["class"], "-" if iou is None else f"{iou:.1%}")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"pixels right: {results['pixel_accuracy']:.1%}. Made in {folder}: "
+        "best.keras, results.json, predictions.png",
+        markup=False,
+        highlight=False,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
