@@ -10,6 +10,7 @@ import sys
 
 from . import flatbuffer
 from . import probe
+from .errors import EXPECTED
 from .published import publishing
 
 THREADS = (1, 2, 4)
@@ -150,7 +151,7 @@ def main(arguments=None):
             text = json.dumps(results, indent=2)
             (scratch / target.name).write_text(text + "\n")
             plot(results, scratch / target.with_suffix(".png").name)
-    except ValueError as error:
+    except EXPECTED as error:
         print(f"ratn benchmark: {error}")
         return 1
     print(_table(results))

@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+import re
 import time
 
 import keras
@@ -54,7 +55,20 @@ def load_model(path):
             f"`keras_ratn.list_weights()`. Received: {path!r}, which does not "
             "exist."
         )
-    return keras.saving.load_model(path, compile=False)
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        text = str(error)
+        unknown = re.search(r"Could not locate class '(\w+)'", text)
+        if unknown is None:
+            reason = next(iter(text.splitlines()), type(error).__name__)
+            raise ValueError(f"{path} cannot be loaded: {reason}") from error
+        name = re.search(r"'config': {.*?'name': '(\w+)'", text)
+        raise ValueError(
+            f"{path} holds the layer {name[1] if name else ''!r} of class "
+            f"{unknown[1]}, which neither Keras nor keras_ratn knows. Replace "
+            "it by layers of theirs."
+        ) from error
 
 
 def output_stem(model):

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import pathlib
 
+_IDENTIFIER = b"TFL3"
 _EDGE = ("QUANTIZE", "DEQUANTIZE")
 
 
@@ -43,7 +44,12 @@ def operations(path):
 
     names = _names(schema.BuiltinOperator)
     types = _names(schema.TensorType)
-    model = schema.ModelT.InitFromPackedBuf(pathlib.Path(path).read_bytes())
+    content = pathlib.Path(path).read_bytes()
+    if content[4:8] != _IDENTIFIER:
+        raise ValueError(
+            f"LiteRT cannot run {str(path)!r}: it is no .tflite file."
+        )
+    model = schema.ModelT.InitFromPackedBuf(content)
     found = []
     for graph in model.subgraphs:
         edge = {*graph.inputs, *graph.outputs}

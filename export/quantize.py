@@ -15,6 +15,7 @@ from . import training_runs
 from .benchmark import benchmark
 from .convert import load_model
 from .convert import output_stem
+from .errors import EXPECTED
 from .images import source_of
 from .litert import LiteRTModel
 from .opened_graph import deep_recursion
@@ -80,7 +81,7 @@ def main(arguments=None):
         check_backend()
         with deep_recursion():
             rows = _quantize(*_parse(arguments))
-    except (ValueError, training_runs.training("errors").RunError) as error:
+    except (*EXPECTED, training_runs.training("errors").RunError) as error:
         print(f"ratn quantize: {error}")
         return 1
     if rows is not None:
@@ -292,8 +293,10 @@ def _tune(model, parsed, source, calibration, say):
 
 def _tune_by_tfmot(model, parsed, source, calibration, say):
     """Hands all training images to a process of its own."""
+    from .tfmot_engine import check_tfmot
     from .tfmot_engine import fine_tune_with_tfmot
 
+    check_tfmot()
     config = parsed.experiment
     if not hasattr(source.train, "read"):
         raise ValueError(

@@ -61,7 +61,7 @@ def to_saved_model(
     deployed = deploy_graph(
         model, input_shape, with_mask, depthwise_normalization=False
     )
-    with publishing(path) as scratch, deep_recursion():
+    with publishing(path, is_folder=True) as scratch, deep_recursion():
         _write(deployed, scratch / path.name, labels)
         entry = metadata.record(
             model,
@@ -125,4 +125,14 @@ def _write(model, folder, labels):
                 tf.TensorSpec((None,), tf.string, name="encoded_images")
             ],
         )
-    archive.write_out(str(folder), verbose=False)
+    write_out(archive, folder)
+
+
+def write_out(archive, folder):
+    """Writes an `ExportArchive`; failures are those of Python's own files."""
+    import tensorflow as tf
+
+    try:
+        archive.write_out(str(folder), verbose=False)
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error

@@ -20,6 +20,7 @@ from .quantization_aware import is_quantization_aware
 from .quantization_aware import rounded
 from .quantization_aware import unroundable
 from .representative import representative_images
+from .saved_model import write_out
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 TYPES = ("uint8", "int8", "float32")
@@ -246,7 +247,7 @@ def write_saved_model(model, folder, batch_size):
         serve,
         input_signature=[tf.TensorSpec(shape, tf.float32, name="images")],
     )
-    archive.write_out(folder, verbose=False)
+    write_out(archive, folder)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Quantisation-aware tuning by tensorflow-model-optimization, kept apart."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -120,6 +121,17 @@ def fine_tune_with_tfmot(
     return deployed, log
 
 
+def check_tfmot():
+    """Refuses to begin without the packages that the other process needs."""
+    for package in ("tensorflow_model_optimization", "tf_keras"):
+        # Only looks: imported here, it would change tf.keras.
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(
+                "The engine 'tfmot' needs `pip install keras_ratn[export]`: "
+                f"there is no {package}. Or use --engine keras."
+            )
+
+
 def _described(model):
     """Class, arguments, inputs and weights of each layer, in order."""
     entries, name_of, kept = [], {}, []
@@ -172,7 +184,8 @@ def _run(folder):
         text=True,
     )
     if process.returncode:
+        said = process.stderr.strip().splitlines() or ["nothing"]
         raise RuntimeError(
             "Tuning with tensorflow-model-optimization failed. Its process "
-            f"said:\n{process.stderr[-2000:]}"
+            f"said: {said[-1]}"
         )

@@ -15,6 +15,8 @@ from export import benchmark
 from export import flatbuffer
 from export import images as export_images
 from export.operation_times import operation_times
+from export.published import publishing
+from export.saved_model import write_out
 from export.verify import verify
 from keras_ratn.__main__ import main
 
@@ -87,6 +89,56 @@ def test_export_says_what_is_missing(folder, capsys):
     model = str(folder / "model.keras")
     assert main(["export", model, "--quantize", "int8"]) == 1
     assert "--data FOLDER" in capsys.readouterr().out
+
+
+class OddOne(keras.Layer):
+    """Of a class that no other process knows."""
+
+    def call(self, x):
+        return x
+
+
+@pytest.mark.parametrize("command", ["export", "verify", "quantize"])
+def test_names_a_layer_that_it_cannot_load(command, tmp_path, capsys):
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, OddOne(name="odd_one")(inputs))
+    model.save(tmp_path / "m.keras")
+    file = [str(tmp_path / "m.tflite")] if command == "verify" else []
+    assert main([command, str(tmp_path / "m.keras"), *file]) in (1, 2)
+    out = capsys.readouterr().out
+    assert "the layer 'odd_one' of class OddOne, which neither" in out
+    (tmp_path / "m.keras").write_bytes(b"PK, but no more")
+    assert main([command, str(tmp_path / "m.keras"), *file]) in (1, 2)
+    assert "m.keras cannot be loaded: " in capsys.readouterr().out
+
+
+def test_export_says_what_it_cannot_read(folder, tmp_path, capsys):
+    model = str(folder / "model.keras")
+    assert main(["export", model, "--labels", str(tmp_path / "none.txt")]) == 1
+    assert "none.txt" in capsys.readouterr().out
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    options = ["--quantize", "int8", "--data", str(tmp_path)]
+    assert main(["export", model, *options]) == 1
+    assert "broken.jpg' cannot be read as an" in capsys.readouterr().out
+    (tmp_path / "broken.npz").write_bytes(b"no arrays")
+    options[-1] += "/broken.npz"
+    assert main(["export", model, *options]) == 1
+    assert "broken.npz' cannot be read" in capsys.readouterr().out
+
+
+class FullDisk:
+    """An `ExportArchive` that TensorFlow cannot write."""
+
+    def write_out(self, *_, **__):
+        import tensorflow as tf
+
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left")
+
+
+def test_a_full_disk_is_an_error_of_the_disk(tmp_path):
+    with pytest.raises(ValueError, match="served': No space left. Choose"):
+        with publishing(tmp_path / "served", is_folder=True) as scratch:
+            write_out(FullDisk(), scratch / "served")
 
 
 @pytest.mark.parametrize("file", ["model_int8.tflite", "model_saved_model"])
@@ -222,6 +274,8 @@ def test_benchmark_refuses_what_is_no_model(tmp_path, capsys):
     assert main(["benchmark", str(tmp_path / "none.tflite")]) == 1
     assert "which does not exist" in capsys.readouterr().out
     (tmp_path / "empty.tflite").write_bytes(b"no flatbuffer at all, surely")
+    assert main(["benchmark", str(tmp_path / "empty.tflite")]) == 1
+    assert "it is no .tflite file" in capsys.readouterr().out
     with pytest.raises(ValueError, match="LiteRT cannot run"):
         benchmark._probe(str(tmp_path / "empty.tflite"), 1, 1)
 

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib.util
 import json
 import os
 import pathlib
@@ -20,6 +21,7 @@ from training_runs import smallest
 
 from export import convert
 from export import flatbuffer
+from export import tfmot_engine
 from export import training_runs
 from export.quantize import table
 from export.tfmot_engine import fine_tune_with_tfmot
@@ -208,6 +210,29 @@ def test_tfmot_tunes_without_touching_this_process(folder):
     # Tuned by one small step: near, but not the same.
     difference = np.abs(predict(tuned, images) - predict(model, images)).max()
     assert 0 < difference < 0.1
+
+
+def test_says_that_tfmot_is_missing(folder, tmp_path, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *package: None if "tf_keras" in name else find(name),
+    )
+    options = ["--data", folder / "data.npz", "--engine", "tfmot"]
+    options += ["--run-dir", tmp_path / "run"]
+    assert quantize(folder / "m.keras", *options) == 1
+    assert "there is no tf_keras" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+def test_says_why_tfmot_failed(folder, tmp_path, monkeypatch, capsys):
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise TypeError('of no use')")
+    monkeypatch.setattr(tfmot_engine, "_TWIN", broken)
+    model = keras.saving.load_model(folder / "m.keras")
+    with pytest.raises(RuntimeError, match="said: TypeError: of no use"):
+        fine_tune_with_tfmot(model, random_pixels(4), np.zeros(4))
 
 
 def test_tfmot_names_what_it_has_no_twin_of():
