@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import datetime
 import json
 import os
 import pathlib
@@ -201,6 +202,20 @@ def device_names():
 
     count = torch.cuda.device_count()
     return [f"cuda:{index}" for index in range(count)] or ["cpu:0"]
+
+
+def record_environment(folder, epoch):
+    """Notes in `environment.json` what a run begins or goes on with.
+
+    Args:
+        folder: `pathlib.Path` of the run.
+        epoch: Integer. Epochs done before.
+    """
+    path = folder / "environment.json"
+    entries = json.loads(path.read_text()) if path.exists() else []
+    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    entries.append({"after_epoch": epoch, "date": now, **environment()})
+    publish_text(path, json.dumps(entries, indent=2) + "\n")
 
 
 def environment():

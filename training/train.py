@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import sys
 import textwrap
 import time
@@ -18,6 +19,7 @@ from .batch_normalization import set_synchronized
 from .checkpoint import load_checkpoint
 from .checkpoint import publish_text
 from .checkpoint import published
+from .checkpoint import remove_leftovers
 from .config import Experiment
 from .data import evaluation_batches
 from .data import num_steps
@@ -41,6 +43,7 @@ from .runtime import Devices
 from .runtime import environment
 from .runtime import open_run
 from .runtime import prepare_keras
+from .runtime import record_environment
 from .sources import load_source
 
 
@@ -82,6 +85,13 @@ def main(arguments=None):
     except (RunError, ValueError) as error:
         print(f"ratn train: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(
+            "\nratn train: interrupted; the same command goes on after the "
+            "last whole epoch.",
+            file=sys.stderr,
+        )
+        return 130
     return 0
 
 
@@ -147,6 +157,8 @@ def run(
     """
     if profile and not config.runtime.resident:
         raise RunError("`profile` needs --runtime.resident.")
+    if not dry_run and is_finished(run_dir):
+        return stored_results(open_run(run_dir, config))
     started = started or time.monotonic()
     prepare_keras(config)
     devices = Devices(config.runtime.devices, config.batch_size)
@@ -176,6 +188,9 @@ def run(
 
     state = load_checkpoint(folder / "checkpoint.npz", model)
     done = state["epoch"] if state else 0
+    if devices.writes:
+        remove_leftovers(folder)
+        record_environment(folder, done)
     record = callbacks.Record(
         folder, steps * config.batch_size, state, save, devices.writes
     )
@@ -194,10 +209,11 @@ def run(
                 time_limit,
                 profile,
             )
-        except LossError:
+        except (LossError, KeyboardInterrupt):
             keep_last_epoch(model, record, save)
             raise
     if len(record.history) < config.epochs:
+        save_last(model, record, save)
         print(
             f"the time limit came after epoch {len(record.history)}; the same "
             "command goes on from there"
@@ -291,21 +307,48 @@ def fit(
 
 
 def keep_last_epoch(model, record, save):
-    """Writes the checkpoint's network, from before the loss was no number."""
-    path = record.folder / "checkpoint.npz"
-    if record.writes and load_checkpoint(path, model):
+    """Writes the checkpoint's network: of the last whole epoch, if any."""
+    state = load_checkpoint(record.folder / "checkpoint.npz", model)
+    if state:
+        record.history = state["history"]
+        save_last(model, record, save)
+
+
+def save_last(model, record, save):
+    """Writes the network as it is, and the curves that led to it."""
+    if record.writes:
         with callbacks.averaged_weights(model):
             save(record.folder / "last.keras")
+        callbacks.plot_curves(record.history, record.folder / "curves.png")
+
+
+def is_finished(run_dir):
+    """Whether a run was trained to its end and tested."""
+    files = ("results.json", "last.keras")
+    return all((pathlib.Path(run_dir) / name).exists() for name in files)
+
+
+def stored_results(folder):
+    """What a finished run found, printed once more."""
+    results = json.loads((folder / "results.json").read_text())
+    print(f"{folder} holds this run, finished:")
+    print_results(results)
+    return results
+
+
+def print_results(results):
+    """The test's outcome, if there was one."""
+    if results.get("test"):
+        print(f"test accuracy {results['test']['accuracy']:.2%}")
+        if results["majority_class"]:
+            print(f"most frequent class {results['majority_class']:.2%}")
 
 
 def finish(model, config, source, devices, record, save):
-    """Tests the last and the best model, and writes down what came out."""
+    """Tests the last model, and writes down what came out."""
     folder = record.folder
     results = {"epochs": config.epochs, "history": record.history}
-    if devices.writes:
-        with callbacks.averaged_weights(model):
-            save(folder / "last.keras")
-        callbacks.plot_curves(record.history, folder / "curves.png")
+    save_last(model, record, save)
     if source.test is not None:
         test = evaluation_batches(source.test, config.batch_size, devices.shard)
         # Fused as in `fit`, so that a run resumed here gives the same bits.
@@ -315,15 +358,14 @@ def finish(model, config, source, devices, record, save):
             scores = model.evaluate(test, verbose=0, return_dict=True)
         results["test"] = {key: float(v) for key, v in scores.items()}
         results["majority_class"] = majority_class(source.test)
-        print(f"test accuracy {scores['accuracy']:.2%}")
-        if results["majority_class"]:
-            print(f"most frequent class {results['majority_class']:.2%}")
+        print_results(results)
     results["environment"] = environment()
     if devices.writes:
+        write_model_card(folder, config, results, source.class_names)
+        # Comes last: it says that the run is finished.
         publish_text(
             folder / "results.json", json.dumps(results, indent=2) + "\n"
         )
-        write_model_card(folder, config, results, source.class_names)
         print(f"run folder: {folder}")
     return results
 

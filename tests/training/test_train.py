@@ -68,11 +68,14 @@ def test_a_run_leaves_its_record(tmp_path):
     assert "probability for each of\n10 classes: 0, 1, 2" in card
     record = json.loads((tmp_path / "model_card.json").read_text())
     assert record["classes"] == names and record["test"] == results["test"]
-    # A finished run is not trained again.
-    before = (tmp_path / "checkpoint.npz").stat().st_mtime_ns
-    again = train.run(config, tmp_path)
-    assert again["test"] == results["test"]
-    assert (tmp_path / "checkpoint.npz").stat().st_mtime_ns == before
+    (environment,) = json.loads((tmp_path / "environment.json").read_text())
+    assert environment["versions"]["keras"] == keras.__version__
+    # A finished run is neither trained nor tested again, nor even built.
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert train.run(config, tmp_path, build=None) == results
+    assert before == {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    with pytest.raises(RunError, match="another config"):
+        train.run(smallest(seed=7), tmp_path)
 
 
 def logged_steps(folder, tag):
@@ -206,6 +209,62 @@ def test_a_run_stops_at_nan_and_keeps_the_last_good_model(tmp_path):
     assert not (tmp_path / "last.keras").exists()
     for array in (tmp_path).glob("checkpoint.npz"):
         assert np.all(np.isfinite(np.load(array)["variable_00000"]))
+
+
+def test_a_run_that_is_stopped_leaves_a_model(tmp_path, monkeypatch, capsys):
+    def interrupt(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    def last():
+        network = keras.saving.load_model(tmp_path / "last.keras")
+        saved = checkpoint_arrays(tmp_path)["variable_00000"]
+        np.testing.assert_array_equal(network.get_weights()[0], saved)
+        (tmp_path / "last.keras").unlink()
+        (tmp_path / "curves.png").unlink()
+
+    command = ["smoke", "--data.max-images", "64", "--batch-size", "16"]
+    command += ["--run-dir", str(tmp_path)]
+    # A limit that the first epoch goes beyond.
+    assert train.main([*command, "--time-limit", "0"]) == 0
+    last()
+    leftover = tmp_path / f".{os.getpid()}.checkpoint.npz"
+    leftover.write_text("half")
+    monkeypatch.setattr(callbacks.StopAtNaN, "on_epoch_begin", interrupt)
+    assert train.main(command) == 130
+    last()
+    err = capsys.readouterr().err
+    assert "ratn train: interrupted; the same command goes on" in err
+    environments = json.loads((tmp_path / "environment.json").read_text())
+    assert [entry["after_epoch"] for entry in environments] == [0, 1]
+    assert not leftover.exists()
+
+
+@pytest.mark.slow
+def test_a_run_on_a_full_disk_keeps_its_checkpoint(tmp_path):
+    """A limit on file size stands in for the full disk: same code path."""
+    pytest.importorskip("resource")
+    command = ["train", "smoke", "--data.max-images", "64"]
+    command += ["--batch-size", "16", "--run-dir", str(tmp_path)]
+    assert train.main([*command[1:], "--time-limit", "0"]) == 0
+    before = (tmp_path / "checkpoint.npz").read_bytes()
+    script = f"""
+import resource, sys
+from keras_ratn.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+sys.exit(main({command!r}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True
+    )
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert last.startswith(f"ratn train: Cannot write {tmp_path}")
+    assert "File too large" in last
+    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+    assert train.main(command[1:]) == 0
 
 
 def test_nan_in_a_later_epoch_leaves_the_earlier_model(tmp_path, monkeypatch):
