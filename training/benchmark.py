@@ -1,15 +1,19 @@
 """`ratn benchmark`: images a second of the input pipeline and of training."""
 
 import dataclasses
+import pathlib
 import platform
 import sys
+import tempfile
 import time
 
 import keras
+import numpy as np
 import tyro
 
 from . import configs
 from .batch_normalization import fused_batch_normalization
+from .config import DataConfig
 from .data import training_batches
 from .errors import RunError
 from .model import compile_model
@@ -28,7 +32,8 @@ class Options:
     """What is measured, beside the experiment."""
 
     data: bool = False
-    """Measure the input pipeline only."""
+    """Measure the input pipeline only; without CONFIG, on images made for it:
+    arrays of CIFAR's size, and a folder of photos brought to 224 pixels."""
     steps: int = 20
     """Steps of each measurement; the first of all are left out."""
     rounds: int = 3
@@ -43,6 +48,7 @@ def main(arguments=None):
         prog="ratn benchmark CONFIG",
         description=(
             "How fast a config's input pipeline and training are here.\n\n"
+            "    ratn benchmark --data\n"
             "    ratn benchmark cifar10 --data\n"
             "    ratn benchmark folder --data.location photos\n\n"
             f"CONFIG is one of {', '.join(configs.NAMES)}; its options are "
@@ -52,12 +58,56 @@ def main(arguments=None):
         return_unknown_args=True,
     )
     try:
-        config = parse(rest, "ratn benchmark").experiment
-        measure(config, own)
+        if own.data and not rest:
+            measure_generated(own)
+        else:
+            measure(parse(rest, "ratn benchmark").experiment, own)
     except (RunError, ValueError) as error:
         print(f"ratn benchmark: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def measure_generated(options):
+    """Prints and returns the pipeline's images a second, without a data set."""
+    random = np.random.default_rng(0)
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, kind, config, write in (
+            ("32 px arrays", "npz", "cifar10", _write_arrays),
+            ("224 px photos", "folder", "folder", _write_photos),
+        ):
+            config, _ = configs.load(config)
+            location = pathlib.Path(folder) / f"images.{kind}"
+            size = write(location, random)
+            data = DataConfig(kind, str(location), image_size=size)
+            config = dataclasses.replace(config, data=data)
+            print(f"{name}: {write.__doc__}")
+            found[name] = measure(config, options)["pipeline"]
+    return found
+
+
+def _write_arrays(path, random):
+    """5,000 images in memory."""
+    images = random.integers(0, 256, (5000, 32, 32, 3), np.uint8)
+    np.savez(path, x_train=images, y_train=np.arange(5000) % 10)
+    return 32
+
+
+def _write_photos(folder, random):
+    """200 JPEG files of 500x375 pixels, as ImageNet's are."""
+    from PIL import Image
+
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for number in range(100):
+            # Smooth, with a little noise: decoders are slow with pure noise.
+            image = Image.fromarray(random.integers(0, 256, (9, 12, 3), "u1"))
+            pixels = np.asarray(image.resize((500, 375)), "i2")
+            pixels = pixels + random.integers(-8, 9, pixels.shape)
+            image = Image.fromarray(pixels.clip(0, 255).astype("u1"))
+            image.save(folder / name / f"{number}.jpg", quality=90)
+    return 224
 
 
 def measure(config, options):
@@ -88,7 +138,11 @@ def measure(config, options):
         found["loop"] = max(found["loop"], speed)
         speed = fit_speed(model, source, config, options.steps)
         found["fit"] = max(found["fit"], speed)
-    print(f"train_on_batch  {found['loop']:8.1f} images/s")
+    times = found["pipeline"] / found["loop"]
+    print(
+        f"train_on_batch  {found['loop']:8.1f} images/s "
+        f"(the pipeline delivers {times:.1f} times that)"
+    )
     print(
         f"ratn train      {found['fit']:8.1f} images/s "
         f"({found['fit'] / found['loop']:.1%} of the loop)"

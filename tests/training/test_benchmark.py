@@ -20,6 +20,15 @@ def test_the_pipeline_alone(capsys):
     assert "input pipeline" in out and "train_on_batch" not in out
 
 
+def test_the_pipeline_alone_without_a_data_set(capsys):
+    assert benchmark.main(["--data", "--steps", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "32 px arrays" in out and "224 px photos" in out
+    assert out.count("input pipeline") == 2
+    assert benchmark.main(["--steps", "2"]) == 1
+    assert "There is no config" in capsys.readouterr().err
+
+
 def test_a_config_that_is_not_there(capsys):
     assert benchmark.main(["no_such_config"]) == 1
     assert "There is no config" in capsys.readouterr().err
