@@ -21,7 +21,7 @@ from .opened_graph import elementary_layers
 from .opened_graph import functional
 
 # How images of other sizes become the model's, here as in training.
-RESIZING = "centre with the input's aspect ratio, then bilinear"
+RESIZING = "centre with the input's aspect ratio, then bilinear, antialiased"
 LABELS = "labels.txt"
 RECORDS = "model.json"
 

@@ -20,9 +20,10 @@ def to_saved_model(
     * `serving_default`: `images` (float32, as the model takes them) to
       `scores` (and `mask`)
     * `serve_bytes`: `encoded_images` (strings, JPEG or PNG files) to `scores`
-      and `labels`, two tables of one shape, a row for each image. Of images of
-      another size the centre, as wide for its height as the model's images,
-      is resized bilinearly.
+      and `labels`, two tables of one shape, a row for each image. Images of
+      another size are resized as in training, bilinearly with antialiasing,
+      and the centre counts. They are taken as stored: TensorFlow does not
+      turn photos as their EXIF data ask for.
 
     Nothing but TensorFlow is needed to load it. Beside it, not in it, stand
     the two files of facts.
@@ -89,15 +90,14 @@ def _write(model, folder, labels):
             encoded, channels=channels, expand_animations=False
         )
         actual = tf.cast(tf.shape(image)[:2], tf.float64)
-        scale = tf.reduce_min(actual / (height, width))
-        wanted = tf.round(scale * (height, width))
-        corner = tf.cast((actual - wanted) / 2, tf.int32)
-        wanted = tf.cast(wanted, tf.int32)
-        image = tf.image.crop_to_bounding_box(
-            image, corner[0], corner[1], wanted[0], wanted[1]
-        )
-        # Leaves images of the right size as they are.
-        return tf.image.resize(image, (height, width))
+        scale = tf.reduce_max((height, width) / actual)
+        scaled = tf.cast(tf.round(scale * actual), tf.int32)
+        scaled = tf.maximum(scaled, (height, width))
+        # Without antialiasing a large photo would lose most of its pixels.
+        image = tf.image.resize(image, scaled, antialias=True)
+        top, left = tf.unstack((scaled - (height, width)) // 2)
+        image = tf.image.crop_to_bounding_box(image, top, left, height, width)
+        return tf.clip_by_value(tf.round(image), 0, 255)
 
     def serve_bytes(encoded_images):
         images = tf.map_fn(

@@ -104,18 +104,43 @@ def centre(image, height, width):
     return image[top : top + crop_height, left : left + crop_width]
 
 
-def test_app_crops_as_training_does():
-    """A wide photo, through the app's steps and through `ratn train`'s."""
+def resized(image, height, width):
+    """`resized` of Classifier.kt: `createScaledBitmap` reads four pixels."""
+
+    def scaled(image, height, width):
+        image = keras.ops.image.resize(image, (height, width))
+        return np.rint(keras.ops.convert_to_numpy(image))
+
+    while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
+        image = scaled(image, image.shape[0] // 2, image.shape[1] // 2)
+    return scaled(image, height, width)
+
+
+def test_app_sees_what_training_does():
+    """A wide, grainy photo, through the app's steps and `ratn train`'s."""
     from PIL import Image
 
     from training.sources import _fit_image
 
-    photo = random_pixels(1, size=96, seed=3)[0, :64].astype("uint8")
-    theirs = _fit_image(Image.fromarray(photo), 32)
-    cut = Image.fromarray(centre(photo, 32, 32))
-    ours = np.asarray(cut.resize((32, 32), Image.Resampling.BILINEAR))
-    assert centre(photo, 32, 32).shape == (64, 64, 3)
-    assert np.abs(ours.astype(int) - theirs).mean() < 1
+    photo = np.kron(
+        random_pixels(1, size=36, seed=3)[0, :32], np.ones((8, 8, 1))
+    )
+    grain = np.random.default_rng(0).normal(0, 60, photo.shape)
+    photo = np.clip(photo + grain, 0, 255).astype("uint8")
+    theirs = _fit_image(Image.fromarray(photo), 32).astype("float32")
+    cut = centre(photo, 32, 32).astype("float32")
+    assert cut.shape == (256, 256, 3)
+    # In one step four pixels of 64 would count.
+    at_once = keras.ops.image.resize(cut, (32, 32))
+    at_once = np.abs(keras.ops.convert_to_numpy(at_once) - theirs).mean()
+    by_halves = np.abs(resized(cut, 32, 32) - theirs).mean()
+    assert 2 * by_halves < at_once
+
+
+def test_app_resizes_by_halves():
+    source = (SOURCES / "Classifier.kt").read_text()
+    assert "while (smaller.width >= 2 * width &&" in source
+    assert "pixels(resized(image, width, height))" in source
 
 
 def test_app_takes_images_from_gallery_and_camera():
@@ -140,15 +165,13 @@ def test_steps_of_the_app_in_python(exported):
     _, height, width, _ = entry["inputs"][app["INPUT_NAME"]]["shape"]
     assert entry["resizing"] == RESIZING
     photo = np.rint(random_pixels(1, size=80, seed=5))[0, :60]
-    resized = keras.ops.image.resize(
-        centre(photo, height, width), (height, width)
-    )
-    resized = np.rint(keras.ops.convert_to_numpy(resized)).astype("uint8")
+    image = resized(centre(photo, height, width), height, width)
+    image = image.astype("uint8")
     interpreter = LiteRTModel(path)
-    outputs = interpreter.run(**{app["INPUT_NAME"]: resized[None]})
+    outputs = interpreter.run(**{app["INPUT_NAME"]: image[None]})
     scores = outputs[app["SCORES_NAME"]][0]
     best = scores.argsort()[::-1][: app["TOP"]]
-    expected = predict(model, resized[None].astype("float32"))[0]
+    expected = predict(model, image[None].astype("float32"))[0]
     assert labels[best[0]] == CLASSES[expected.argmax()]
     assert np.abs(scores - expected).max() < 0.1
     mask = outputs[app["MASK_NAME"]][0].mean(-1)

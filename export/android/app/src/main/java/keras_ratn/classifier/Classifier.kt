@@ -73,16 +73,28 @@ class Classifier(context: Context) : AutoCloseable {
         )
     }
 
-    /** Resizes what `centre` returned, bilinearly, and runs the file on it. */
+    /** Bilinearly, by halves first: in one step most pixels would not count. */
+    private fun resized(image: Bitmap, width: Int, height: Int): Bitmap {
+        var smaller = image
+        while (smaller.width >= 2 * width && smaller.height >= 2 * height) {
+            smaller = Bitmap.createScaledBitmap(
+                smaller, smaller.width / 2, smaller.height / 2, true,
+            )
+        }
+        return Bitmap.createScaledBitmap(smaller, width, height, true)
+    }
+
+    /** Resizes what `centre` returned and runs the file on it. */
     fun classify(image: Bitmap): Answer {
         val (_, height, width, _) = input.shape().toList()
-        val resized = Bitmap.createScaledBitmap(image, width, height, true)
         val scores = arrayOf(FloatArray(labels.size)) // (1, classes)
         val outputs = mutableMapOf<String, Any>(SCORES_NAME to scores)
         val mask = if (returnsMask) maskBuffer() else null
         mask?.let { outputs[MASK_NAME] = it }
         interpreter.runSignature(
-            mapOf(INPUT_NAME to pixels(resized)), outputs, signature,
+            mapOf(INPUT_NAME to pixels(resized(image, width, height))),
+            outputs,
+            signature,
         )
         val results = scores[0].indices
             .sortedByDescending { scores[0][it] }
