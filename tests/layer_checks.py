@@ -42,6 +42,8 @@ def check_layer(
         if data_format == "channels_first":
             shapes = tuple(map(channels_last_to_first, shapes))
         _check_one_layout(cls, arguments, *shapes, call_kwargs or {})
+        if training_step:
+            _check_compiled_step(cls, arguments, *shapes)
     layout = data_formats[0]
     arguments = dict(kwargs)
     if layout is not None:
@@ -56,8 +58,6 @@ def check_layer(
     _check_mixed_precision(cls, arguments, input_shape)
     if dynamic_size:
         _check_dynamic_size(cls, arguments, input_shape)
-    if training_step:
-        _check_compiled_step(cls, arguments, input_shape, output_shape)
 
 
 def _count(variables):

@@ -33,7 +33,8 @@ FOLDER = pathlib.Path(os.environ.get("RATN_GOLDEN_DIR", DEFAULT_FOLDER))
 TOLERANCE = 1e-5
 
 pytestmark = pytest.mark.skipif(
-    not FOLDER.is_dir(),
+    # A folder that was named must be there; the default one need not.
+    not FOLDER.is_dir() and "RATN_GOLDEN_DIR" not in os.environ,
     reason="needs the golden vectors; RATN_GOLDEN_DIR names their folder",
 )
 

@@ -81,13 +81,22 @@ def _pairwise(choices, candidates_per_row=200):
     return cases
 
 
-def _product():
-    """All of sizes, channels, layouts, tops and units; the rest in turn."""
-    full = ("size", "channels", "data_format", "include_top", "unit")
-    others = {k: itertools.cycle(v) for k, v in CHOICES.items()}
+def _product(full):
+    """All values of the options in `full`; the rest drawn for each case."""
+    random = np.random.default_rng(1)
     for values in itertools.product(*(CHOICES[key] for key in full)):
-        case = {key: next(cycle) for key, cycle in others.items()}
+        case = {k: v[random.integers(len(v))] for k, v in CHOICES.items()}
         yield {**case, **dict(zip(full, values))}
+
+
+LAYOUTS = ("size", "channels", "data_format", "include_top", "unit")
+OPTIONS = (
+    "unit",
+    "attention_learning",
+    "mask_activation",
+    "mask_structure",
+    "interpolation",
+)
 
 
 def _id(case):
@@ -195,8 +204,14 @@ def test_every_pair_of_options(case, another_process, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", list(_product()), ids=_id)
+@pytest.mark.parametrize("case", _product(LAYOUTS), ids=_id)
 def test_product_of_sizes_and_layouts(case, another_process, tmp_path):
+    _check(case, another_process, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", _product(OPTIONS), ids=_id)
+def test_product_of_options(case, another_process, tmp_path):
     _check(case, another_process, tmp_path)
 
 
