@@ -9,10 +9,10 @@ import time
 
 import keras
 import numpy as np
-import tyro
 
 from . import configs
 from .batch_normalization import fused_batch_normalization
+from .command_line import tyro
 from .config import DataConfig
 from .data import training_batches
 from .errors import RunError

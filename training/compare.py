@@ -7,9 +7,8 @@ import pathlib
 import sys
 from typing import Annotated
 
-import tyro
-
 from .checkpoint import published
+from .command_line import tyro
 from .config import differences
 from .errors import RunError
 

@@ -10,7 +10,6 @@ import sys
 
 import keras
 import numpy as np
-import tyro
 
 import keras_ratn
 
@@ -18,6 +17,7 @@ from . import configs
 from . import train
 from .checkpoint import publish_text
 from .checkpoint import published
+from .command_line import tyro
 from .config import AugmentationConfig
 from .config import DataConfig
 from .data import num_steps

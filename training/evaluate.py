@@ -9,12 +9,12 @@ from typing import Annotated
 
 import keras
 import numpy as np
-import tyro
 
 import keras_ratn
 
 from .checkpoint import publish_text
 from .checkpoint import published
+from .command_line import tyro
 from .config import DataConfig
 from .config import Experiment
 from .data import Split

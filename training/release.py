@@ -23,13 +23,13 @@ from typing import Annotated
 import h5py
 import keras
 import numpy as np
-import tyro
 
 import keras_ratn
 
 from .callbacks import plot_curves
 from .checkpoint import publish_text
 from .checkpoint import published
+from .command_line import tyro
 from .config import Experiment
 from .errors import RunError
 from .evaluate import predictions

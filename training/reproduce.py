@@ -6,10 +6,9 @@ import sys
 from typing import Annotated
 from typing import Literal
 
-import tyro
-
 from . import configs
 from . import train
+from .command_line import tyro
 from .config import AugmentationConfig
 from .config import DataConfig
 from .errors import RunError

@@ -38,6 +38,13 @@ def load_source(config, seed):
             train, labels=read_labels(config.label_file, source)
         )
     if isinstance(train, Stream):
+        if config.validation_fraction and source.validation is None:
+            raise RunError(
+                f"{config.location} is read from the disk in each epoch, and "
+                "no images can be held out of it: "
+                f"`data.validation_fraction` must be 0. Received: "
+                f"{config.validation_fraction}"
+            )
         return source
     test = source.test
     if test is None:
@@ -102,8 +109,13 @@ def read_labels(path, source):
 
 def _digits(config):
     """1,797 real handwritten digits of 8x8 pixels, enlarged."""
-    from sklearn.datasets import load_digits
-
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        raise RunError(
+            "The digits come with scikit-learn: `pip install "
+            f"keras_ratn[train]`. {error}"
+        ) from error
     digits = load_digits()
     images = np.uint8(digits.images * (255 / 16))[..., None]
     images = _resized(np.repeat(images, 3, axis=-1), config)
@@ -191,6 +203,17 @@ def _fit_image(image, size):
     return array if array.ndim == 3 else array[..., None]
 
 
+def _upright(image):
+    """As the camera was held, where the photo says so."""
+    from PIL import ImageOps
+
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception:  # its notes are damaged, the image need not be
+        pass
+    return image
+
+
 def _tfds(config):
     import os
 
@@ -218,6 +241,12 @@ def _tfds(config):
             f"tfds.load('{name}')\"`, and copy the folder, or point "
             "--data.tfds-directory at it."
         ) from error
+    missing = {"image", "label"} - set(builder.info.features)
+    if missing:
+        raise RunError(
+            f"TFDS's {name!r} must have the features image and label. "
+            f"Received: {', '.join(builder.info.features)}"
+        )
     names = builder.info.features["label"].names
     if "train" not in builder.info.splits:
         raise RunError(
@@ -344,8 +373,9 @@ class _Reader:
             with Image.open(path) as image:
                 # Lets JPEG decode at a fraction of the size where it can.
                 image.draft("RGB", (self.size, self.size))
-                return _fit_image(image.convert("RGB"), self.size)
-        except (OSError, ValueError, SyntaxError):
+                image = _upright(image).convert("RGB")
+                return _fit_image(image, self.size)
+        except Exception:  # Pillow's decoders raise almost anything
             return None
 
     def _count(self, path):

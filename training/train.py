@@ -10,7 +10,6 @@ from typing import Annotated
 
 import keras
 import numpy as np
-import tyro
 
 from . import callbacks
 from . import configs
@@ -20,6 +19,7 @@ from .checkpoint import load_checkpoint
 from .checkpoint import publish_text
 from .checkpoint import published
 from .checkpoint import remove_leftovers
+from .command_line import tyro
 from .config import Experiment
 from .data import evaluation_batches
 from .data import num_steps

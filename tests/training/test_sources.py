@@ -1,13 +1,19 @@
 import dataclasses
+import os
+import struct
+import subprocess
+import sys
 import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from training import sources
 from training.config import DataConfig
 from training.errors import RunError
 from training.sources import load_source
+from training.streams import Stream
 
 
 def write_folder(root, parts=("",), classes=("cat", "dog"), count=4):
@@ -78,6 +84,61 @@ def test_corrupt_images_are_named_and_counted_up_to_a_limit(tmp_path, capsys):
     with pytest.raises(RunError, match="3 images cannot be read") as error:
         source.train.read(np.arange(4))
     assert str(bad[2]) in str(error.value)
+
+
+def test_photos_are_turned_upright(tmp_path):
+    config = write_folder(tmp_path, count=2)
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:16] = 200
+    image = Image.fromarray(pixels)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    image.save(tmp_path / "cat" / "0.png", exif=exif)
+    image.save(tmp_path / "cat" / "1.png", exif=b"Exif\0\0damaged")
+    config = dataclasses.replace(config, test_fraction=0.0)
+    images, readable = load_source(config, 1).train.read(np.arange(2))
+    assert readable.all()
+    assert (images[0][:, 16:] == 200).all() and not images[0][:, :16].any()
+    assert (images[1][:16] == 200).all() and not images[1][16:].any()
+
+
+@pytest.mark.parametrize(
+    "error", [Image.DecompressionBombError, EOFError, struct.error]
+)
+def test_whatever_a_decoder_raises_is_a_corrupt_image(
+    tmp_path, monkeypatch, error
+):
+    config = write_folder(tmp_path)
+    config = dataclasses.replace(config, test_fraction=0.0)
+
+    def convert(image, mode):
+        raise error
+
+    monkeypatch.setattr(Image.Image, "convert", convert)
+    _, readable = load_source(config, 1).train.read(np.arange(2))
+    assert not readable.any()
+
+
+def test_the_digits_without_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(RunError, match="pip install keras_ratn.train"):
+        load_source(DataConfig("digits"), 1)
+
+
+def test_commands_without_tyro(tmp_path):
+    (tmp_path / "tyro.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'tyro'\")"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", "import training.command_line"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ratn: No module named")
+    assert "Traceback" not in done.stderr
 
 
 def test_folders_that_are_wrong_say_what_was_wanted(tmp_path):
@@ -238,6 +299,22 @@ def tiny_tfds(monkeypatch):
     )
     monkeypatch.setattr(tfds, "builder", lambda name, data_dir: builder)
     return DataConfig("tfds", "tiny_colors")
+
+
+def test_tfds_without_labels_is_refused(tiny_tfds, monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    builder = tfds.builder("tiny", data_dir=None)
+    del builder.info.features["label"]
+    with pytest.raises(RunError, match="image and label. Received: image"):
+        load_source(tiny_tfds, seed=1)
+
+
+def test_nothing_can_be_held_out_of_a_stream(tiny_tfds, monkeypatch):
+    monkeypatch.setattr(sources, "MEMORY_LIMIT", 0)
+    assert isinstance(load_source(tiny_tfds, seed=1).train, Stream)
+    config = dataclasses.replace(tiny_tfds, validation_fraction=0.1)
+    with pytest.raises(RunError, match="must be 0. Received: 0.1"):
+        load_source(config, seed=1)
 
 
 def test_tfds_images_come_in_their_original_order(tiny_tfds):
