@@ -19,6 +19,7 @@ from keras_ratn import __version__
 
 from .opened_graph import elementary_layers
 from .opened_graph import functional
+from .training_runs import run_of
 
 # How images of other sizes become the model's, here as in training.
 RESIZING = "centre with the input's aspect ratio, then bilinear, antialiased"
@@ -93,8 +94,22 @@ def record(model, labels, source=None, **facts):
         "resizing": RESIZING,
         "scores": _activation(model),
         "source": source,
+        "run": run_of(source),
         "written_by": f"keras_ratn {__version__}, keras {keras.__version__}",
         **facts,
+    }
+
+
+def ends(deployed):
+    """Shapes and types of what a file of floats takes and returns."""
+
+    def described(tensor):
+        return {"shape": list(tensor.shape), "type": "float32"}
+
+    names = ("scores", "mask")
+    return {
+        "inputs": {"images": described(deployed.inputs[0])},
+        "outputs": {n: described(x) for n, x in zip(names, deployed.outputs)},
     }
 
 
@@ -119,12 +134,10 @@ def write(scratch, target, entry):
         entry: Dict made by `record`.
     """
     target = pathlib.Path(target)
-    known = target.absolute().parent / RECORDS
-    records = json.loads(known.read_text()) if known.exists() else {}
-    file = scratch / target.name
-    if file.is_file():
-        entry = {**entry, "bytes": file.stat().st_size, "sha256": sha256(file)}
-    records[target.name] = entry
+    records = _records(target)
+    made = scratch / target.name
+    size = sum(file.stat().st_size for file in _files(made))
+    records[target.name] = {**entry, "bytes": size, "sha256": sha256(made)}
     (scratch / LABELS).write_text(_lines(entry["classes"]), "utf-8")
     (scratch / RECORDS).write_text(json.dumps(records, indent=2) + "\n")
 
@@ -132,16 +145,55 @@ def write(scratch, target, entry):
 def read(path):
     """The record of an exported file, or `None` if it has none."""
     path = pathlib.Path(path)
-    records = path.absolute().parent / RECORDS
-    if not records.exists():
-        return None
-    return json.loads(records.read_text()).get(path.name)
+    return _records(path).get(path.name)
+
+
+def check_labels(target, labels):
+    """Refuses a folder whose `labels.txt` is that of other classes.
+
+    Args:
+        target: Path where an exported file will be.
+        labels: List of its class names.
+    """
+    target = pathlib.Path(target)
+    for name, entry in _records(target).items():
+        is_there = name != target.name and target.with_name(name).exists()
+        if is_there and entry.get("classes", labels) != labels:
+            raise ValueError(
+                f"{LABELS} beside {str(target)!r} names the classes of "
+                f"{name}, which are others. Choose another folder."
+            )
 
 
 def sha256(path):
-    """Checksum of a file, as hexadecimal digits."""
+    """Checksum as hexadecimal digits.
+
+    Args:
+        path: Path of a file; or of a folder, whose checksum is that of its
+            files' names and checksums.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        listed = "".join(
+            f"{sha256(file)}  {file.relative_to(path).as_posix()}\n"
+            for file in _files(path)
+        )
+        return hashlib.sha256(listed.encode()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(path):
+    """The file itself, or all files of a folder in order."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def _records(target):
+    """What `model.json` in the folder of an exported file says of its files."""
+    known = target.absolute().parent / RECORDS
+    return json.loads(known.read_text("utf-8")) if known.exists() else {}
 
 
 def _lines(labels):

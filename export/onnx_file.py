@@ -44,6 +44,7 @@ def to_onnx(
     path = pathlib.Path(path)
     _check(path)
     labels = metadata.class_names(model, labels)
+    metadata.check_labels(path, labels)
     deployed = deploy_graph(
         model, input_shape, with_mask, depthwise_normalization=False
     )
@@ -60,15 +61,13 @@ def to_onnx(
                     keras.InputSpec(shape=shape, dtype="float32", name="images")
                 ],
             )
-        outputs = dict(zip(("scores", "mask"), deployed.outputs))
         entry = metadata.record(
             model,
             labels,
             source,
             format="onnx",
             quantization="none",
-            inputs={"images": _described(deployed.inputs[0])},
-            outputs={name: _described(x) for name, x in outputs.items()},
+            **metadata.ends(deployed),
         )
         _finish(file, entry)
         metadata.write(scratch, path, entry)
@@ -94,10 +93,6 @@ def _check(path):
         raise ValueError(
             f"Writing ONNX files needs `pip install keras_ratn[onnx]`: {error}"
         ) from error
-
-
-def _described(tensor):
-    return {"shape": list(tensor.shape), "type": "float32"}
 
 
 def _finish(file, entry):

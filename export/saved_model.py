@@ -59,6 +59,7 @@ def to_saved_model(
             "or remove it first."
         )
     labels = metadata.class_names(model, labels)
+    metadata.check_labels(path, labels)
     deployed = deploy_graph(
         model, input_shape, with_mask, depthwise_normalization=False
     )
@@ -70,7 +71,7 @@ def to_saved_model(
             source,
             format="saved_model",
             quantization="none",
-            inputs={"images": {"shape": [None, *deployed.input_shape[1:]]}},
+            **metadata.ends(deployed),
         )
         metadata.write(scratch, path, entry)
     return path

@@ -92,6 +92,7 @@ def to_tflite(
             "made with. Leave out `with_mask` and `input_shape`."
         )
     labels = metadata.class_names(model, labels)
+    metadata.check_labels(path, labels)
     if quantization_aware:
         deployed, images = model, None
     else:

@@ -7,6 +7,7 @@ and its parts are fetched here when they are wanted.
 import contextlib
 import dataclasses
 import importlib
+import json
 import pathlib
 
 import numpy as np
@@ -43,6 +44,26 @@ def experiment_of(path):
             f"{file} is no config of `ratn train`: {error}. Move the model "
             "elsewhere, or remove the file."
         ) from error
+
+
+def run_of(path):
+    """Which run a model file came from, for the records of exported files.
+
+    Args:
+        path: Path of the model file, or `None`.
+
+    Returns:
+        Dict with the run's `folder` and the git `commit` that it was made
+        with, where `ratn train` noted it; `None` outside of run folders.
+    """
+    folder = pathlib.Path(path or "").absolute().parent
+    if path is None or not (folder / CONFIG).exists():
+        return None
+    results, commit = folder / "results.json", None
+    if results.exists():
+        environment = json.loads(results.read_text()).get("environment", {})
+        commit = environment.get("commit")
+    return {"folder": str(folder), "commit": commit}
 
 
 def open_source(data, seed):

@@ -155,7 +155,8 @@ def verify(
 def _record_of(path):
     """The file's record, checked against the file."""
     entry = metadata.read(path)
-    if entry and path.is_file() and entry["sha256"] != metadata.sha256(path):
+    checksum = (entry or {}).get("sha256")
+    if checksum and path.exists() and checksum != metadata.sha256(path):
         raise ValueError(
             f"{path.name} is not the file that {metadata.RECORDS} beside it "
             "describes: its checksum differs. Export it again."

@@ -81,6 +81,21 @@ def test_export_takes_labels_and_refuses_too_few(folder, capsys, tmp_path):
     assert "2 labels for 5 classes" in capsys.readouterr().out
 
 
+def test_export_leaves_the_labels_of_other_files(tmp_path, capsys):
+    for name, classes in (("first", 5), ("second", 3)):
+        means_model(classes=classes).save(tmp_path / f"{name}.keras")
+    assert main(["export", str(tmp_path / "first.keras")]) == 0
+    before = (tmp_path / "labels.txt").read_text()
+    assert main(["export", str(tmp_path / "second.keras")]) == 1
+    out = capsys.readouterr().out
+    assert "names the classes of first_none.tflite, which are others" in out
+    assert (tmp_path / "labels.txt").read_text() == before
+    # A file may replace itself.
+    (tmp_path / "second.keras").replace(tmp_path / "first.keras")
+    assert main(["export", str(tmp_path / "first.keras")]) == 0
+    assert len((tmp_path / "labels.txt").read_text().splitlines()) == 3
+
+
 def test_export_says_what_is_missing(folder, capsys):
     assert main(["export", str(folder / "none.keras")]) == 1
     assert "which does not exist" in capsys.readouterr().out
@@ -210,8 +225,14 @@ def test_verify_finds_the_test_images_of_a_run(tmp_path, capsys):
     assert "Pass --data FOLDER" in capsys.readouterr().out
     config = json.dumps(smallest(seed=7).to_dict())
     (tmp_path / "config.json").write_text(config)
+    results = {"environment": {"commit": "abc123"}}
+    (tmp_path / "results.json").write_text(json.dumps(results))
     assert main(["verify", model, file, "--num-images", "20"]) == 0
     assert "images              20" in capsys.readouterr().out
+    assert main(["export", model]) == 0
+    entry = json.loads((tmp_path / "model.json").read_text())
+    run = entry["best_none.tflite"]["run"]
+    assert run == {"folder": str(tmp_path), "commit": "abc123"}
 
 
 def test_verify_takes_what_the_file_takes(tmp_path, capsys):

@@ -9,7 +9,9 @@ from tiny_models import random_pixels
 from tiny_models import SMALLEST
 from tiny_models import tiny_model
 
+from export import metadata
 from export.saved_model import to_saved_model
+from export.verify import verify
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="written with TensorFlow"
@@ -68,6 +70,17 @@ def test_runs_with_tensorflow_alone(model, tmp_path):
     np.testing.assert_allclose(results["coded"], expected, atol=1e-5)
     assert results["labels"].tolist() == [CLASSES] * 3
     assert (tmp_path / "labels.txt").read_text().split() == CLASSES
+    entry = metadata.read(tmp_path / "served")
+    assert entry["inputs"]["images"]["shape"] == [None, 32, 32, 3]
+    assert entry["outputs"] == {
+        "scores": {"shape": [None, 5], "type": "float32"}
+    }
+    # A checksum of all files, so that none can change unseen.
+    assert entry["sha256"] == metadata.sha256(tmp_path / "served")
+    (shard,) = (tmp_path / "served" / "variables").glob("*.data-*")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"!")
+    with pytest.raises(ValueError, match="its checksum differs"):
+        verify(model, tmp_path / "served", images)
 
 
 def test_resizes_encoded_images_and_replaces_the_old_model(model, tmp_path):
