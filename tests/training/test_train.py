@@ -440,7 +440,7 @@ def test_averages_are_evaluated_and_put_back(precision):
     model.optimizer.build(model.trainable_variables)
     kernel = model.trainable_variables[0]
     # The average begins with the first update.
-    model.optimizer.apply([keras.ops.zeros(v.shape) for v in model.weights])
+    optimizer.apply([keras.ops.zeros(v.shape) for v in model.weights])
     average = keras.ops.convert_to_numpy(kernel).copy()
     kernel.assign(kernel + 1)
     with callbacks.averaged_weights(model):
