@@ -46,13 +46,21 @@ def deploy_graph(
       interleaved (DEPTHWISE_CONV_2D, RESHAPE, TRANSPOSE)
     * mask `"mixed"`: `Activation("sigmoid")` (LOGISTIC)
     * mask `"channel"`: `MaskActivation` as it is (L2_NORMALIZATION)
-    * mask `"spatial"`: `keras.ops` (MEAN, SUB, MUL, ADD, RSQRT, LOGISTIC)
+    * mask `"spatial"`: `LayerNormalization` over the positions and
+      `Activation("sigmoid")`; with `integers` its steps one by one, of which
+      the sum with epsilon and the root have no layer and stay `keras.ops`
+      (MEAN, SUB, MUL, ADD, RSQRT, LOGISTIC)
     * with `integers`, the double normalization of external attention: a
       softmax of a log-softmax (LOG_SOFTMAX, SOFTMAX), which leaves out its
       epsilon; LiteRT's integer division fails where a sum rounds to zero
 
-    Whatever else a model holds of Keras's own layers stays as it is, and so do
-    layers of this package with weights of their own, such as memories.
+    So of this package's layers three can be left: `ClassificationHead`, a
+    `Dense` that keeps the classes' names; `BilinearUpsampling2D`, because
+    Keras's `Resizing` runs what follows it in training mode; `MaskActivation`
+    for channels, because LiteRT does not know Keras's `UnitNormalization` as
+    its L2_NORMALIZATION. Whatever else a model holds of Keras's own layers
+    stays as it is, and so do layers of this package with weights of their
+    own, such as memories.
 
     Args:
         model: A network of this package, or a functional or sequential model
@@ -95,12 +103,12 @@ def _kind(operation):
     return type(operation).__name__
 
 
-def _is_known(operation, integers=True):
+def _is_known(operation, integers):
     """Whether a rewrite or the layer itself takes it over in one piece."""
     if _kind(operation) == "DoubleNormalization":
         return integers
     if _kind(operation) == "MaskActivation":
-        return operation.mode in _MASK_LAYERS
+        return operation.mode != "spatial" or not integers
     return _kind(operation) in _REWRITES
 
 
@@ -126,7 +134,9 @@ class _Rewriter:
 
     def rewrite(self, layer, *args, **kwargs):
         before = set(self.foldable)
-        if _is_known(layer) and not _is_more_than_its_layer(layer, args):
+        if _kind(layer) in _REWRITES and not _is_more_than_its_layer(
+            layer, args
+        ):
             x = symbolic_tensors(args)
             tensor = x[0] if len(x) == 1 else x
             outputs = _REWRITES[_kind(layer)](self, layer, tensor, **kwargs)
@@ -329,16 +339,32 @@ class _Rewriter:
     def multiply(self, layer, x, **_):
         return keras.layers.Multiply(name=self.name("multiply"))(x)
 
+    def subtract(self, layer, x, **_):
+        return keras.layers.Subtract(name=self.name("subtract"))(x)
+
+    def mean(self, layer, x, **_):
+        return keras.layers.GlobalAveragePooling2D(
+            keepdims=True, name=self.name("mean")
+        )(x)
+
     def concatenate(self, layer, x, **_):
         return keras.layers.Concatenate(name=self.name("concatenate"))(x)
 
     # === Mask activations ===
 
     def mask_activation(self, layer, x, **_):
-        if layer.mode == "mixed":
-            name = self.name(layer.name)
-            return keras.layers.Activation("sigmoid", name=name)(x)
-        return self.same(layer, x)
+        if layer.mode == "channel":
+            return self.same(layer, x)
+        name = self.name(layer.name)
+        if layer.mode == "spatial":
+            x = keras.layers.LayerNormalization(
+                axis=(1, 2),
+                epsilon=layer.EPSILON,
+                center=False,
+                scale=False,
+                name=f"{name}_normalization",
+            )(x)
+        return keras.layers.Activation("sigmoid", name=name)(x)
 
     # === Up-sampling ===
 
@@ -413,7 +439,10 @@ def _is_more_than_its_layer(operation, args):
         return operation.axis not in (-1, len(x[0].shape) - 1)
     if isinstance(operation, keras.Layer):
         return False
-    if kind in ("Add", "Multiply"):
+    if kind == "Mean":
+        over_positions = len(x[0].shape) == 4 and operation.keepdims
+        return not over_positions or tuple(operation.axis or ()) != (1, 2)
+    if kind in ("Add", "Multiply", "Subtract"):
         # A number beside the tensor, or tensors of different ranks.
         return len(x) < 2 or len(x[0].shape) != len(x[1].shape)
     return kind not in ("Cast", "Relu", "Sigmoid")
@@ -445,9 +474,6 @@ def _parity_kernels(kernel):
     return kernels
 
 
-# Masks that are one layer here; others become operations.
-_MASK_LAYERS = ("mixed", "channel")
-
 # Class of a layer or of a `keras.ops` operation -> what to emit for it.
 _REWRITES = {
     "Conv2D": _Rewriter.convolution,
@@ -466,6 +492,8 @@ _REWRITES = {
     "Sigmoid": _Rewriter.sigmoid,
     "Add": _Rewriter.add,
     "Multiply": _Rewriter.multiply,
+    "Subtract": _Rewriter.subtract,
+    "Mean": _Rewriter.mean,
     "Cast": _Rewriter.cast,
     "Concatenate": _Rewriter.concatenate,
     "DoubleNormalization": _Rewriter.double_normalization,

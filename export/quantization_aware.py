@@ -107,7 +107,7 @@ def quantization_aware(
     >>> tuned = keras_ratn.export.quantization_aware(model, [images])
     >>> tuned.compile(keras.optimizers.Adam(1e-4), "categorical_crossentropy")
     """
-    deployed = deploy_graph(model, input_shape)
+    deployed = deploy_graph(model, input_shape, integers=True)
     left = unroundable(deployed)
     if left:
         raise ValueError(

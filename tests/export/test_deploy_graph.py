@@ -63,15 +63,30 @@ def test_computes_what_the_model_does(options, size):
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_holds_plain_layers_without_batch_normalization(options):
-    deployed = deploy_graph(tiny_model(architecture=with_options(options)))
-    for layer in deployed.layers:
-        ours = type(layer).__module__.startswith("keras_ratn.")
-        # The head is a Dense that remembers the names of the classes, and
-        # Keras's own normalization is one that LiteRT does not know.
-        kept = ("ClassificationHead", "MaskActivation")
-        assert not ours or type(layer).__name__ in kept
-        assert not isinstance(layer, keras.layers.BatchNormalization)
-        assert getattr(layer, "data_format", None) != "channels_first"
+    architecture = with_options(options)
+    model = tiny_model(architecture=architecture, input_shape=(37, 37, 3))
+    for operation in deploy_graph(model).operations:
+        assert isinstance(operation, keras.Layer)
+        ours = type(operation).__module__.startswith("keras_ratn.")
+        # Why these have no equal among Keras's is in the docstring.
+        kept = ("BilinearUpsampling2D", "ClassificationHead", "MaskActivation")
+        assert not ours or type(operation).__name__ in kept
+        assert not isinstance(operation, keras.layers.BatchNormalization)
+        assert getattr(operation, "data_format", None) != "channels_first"
+
+
+def test_integers_compute_the_spatial_mask_in_steps():
+    architecture = with_options(OPTIONS["spatial"])
+    model = tiny_model(architecture=architecture, classifier_activation=None)
+    deployed = deploy_graph(model, integers=True)
+    kinds = {
+        type(operation).__name__
+        for operation in deployed.operations
+        if not isinstance(operation, keras.Layer)
+    }
+    assert kinds == {"Add", "Rsqrt"}
+    images = random_pixels(2)
+    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
 
 
 @pytest.mark.parametrize("unit", ["residual", "resnext", "inception"])
