@@ -43,13 +43,25 @@ def image_classifier(
         A functional `keras.Model`.
     """
     data_format = _common.standard_data_format(data_format)
+    if classes is not None:
+        _common.positive_integer("classes", classes)
     weights = resolve_weights(weights, variant, include_top, classes)
-    if weights is not None and class_names is None and include_top:
-        class_names = weights.class_names
     if classes is None:
-        classes = FAMILIES[family].classes
-    _common.positive_integer("classes", classes)
-    if not include_top:
+        classes = weights.classes if weights is not None else None
+        classes = classes or FAMILIES[family].classes
+    if weights is not None and class_names is None:
+        class_names = weights.names_of(classes)
+    if include_top:
+        # Made before the rest: a wrong argument is an error at once.
+        # Averaging and softmax need more than half precision.
+        head = ClassificationHead(
+            classes,
+            class_names,
+            activation=classifier_activation,
+            dtype="float32",
+            name="predictions",
+        )
+    else:
         _common.one_of("pooling", pooling, (None, "avg", "max"))
     inputs = image_input(
         input_tensor, input_shape, FAMILIES[family].size, data_format
@@ -65,19 +77,12 @@ def image_classifier(
     x = body(x, data_format)
     x = pool(x, "avg" if include_top else pooling, data_format)
     if include_top:
-        # Averaging and softmax need more than half precision.
-        x = ClassificationHead(
-            classes,
-            class_names,
-            activation=classifier_activation,
-            dtype="float32",
-            name="predictions",
-        )(x)
+        x = head(x)
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
     model = keras.Model(inputs, x, name=name)
     if weights is not None:
-        load_weights(model, weights.fetch())
+        load_weights(model, weights.path)
     return model
 
 

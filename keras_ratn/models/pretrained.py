@@ -95,37 +95,49 @@ def packaged_file(name, sha256):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Named:
-    """A checkpoint that was asked for by name, not fetched yet."""
+class WeightsFile:
+    """A file of weights that is there and can be read.
 
-    checkpoint: Checkpoint
-
-    @property
-    def class_names(self):
-        return self.checkpoint.class_names
-
-    def fetch(self):
-        checkpoint = self.checkpoint
-        if "://" in checkpoint.source:
-            return keras.utils.get_file(
-                checkpoint.source.rsplit("/", 1)[-1],
-                checkpoint.source,
-                cache_subdir="models",
-                hash_algorithm="sha256",
-                file_hash=checkpoint.sha256,
-            )
-        return packaged_file(checkpoint.source, checkpoint.sha256)
-
-
-@dataclasses.dataclass(frozen=True)
-class _File:
-    """A weights file of the user's own."""
+    Args:
+        path: String.
+        class_names: Optional tuple of strings, of the classifier in it.
+        classes: Optional integer, of a registered checkpoint's classifier.
+    """
 
     path: str
-    class_names = None
+    class_names: tuple | None = None
+    classes: int | None = None
 
-    def fetch(self):
-        return self.path
+    def names_of(self, classes):
+        """The names, if they are of so many classes, else `None`."""
+        fitting = len(self.class_names or ()) == classes
+        return self.class_names if fitting else None
+
+
+def _fetch(checkpoint):
+    """Path of a checkpoint's file, whose content is checked."""
+    if "://" not in checkpoint.source:
+        return packaged_file(checkpoint.source, checkpoint.sha256)
+    return keras.utils.get_file(
+        checkpoint.source.rsplit("/", 1)[-1],
+        checkpoint.source,
+        cache_subdir="models",
+        hash_algorithm="sha256",
+        file_hash=checkpoint.sha256,
+    )
+
+
+def _saved_class_names(path):
+    """The names in a saved model; weights alone know none."""
+    if not path.endswith(".keras"):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    for layer in reversed(config.get("config", {}).get("layers", [])):
+        names = layer.get("config", {}).get("class_names")
+        if names:
+            return tuple(names)
+    return None
 
 
 def resolve_weights(weights, variant, include_top, classes):
@@ -138,7 +150,7 @@ def resolve_weights(weights, variant, include_top, classes):
         classes: Integer or `None`. Classes that were asked for.
 
     Returns:
-        `None`, or what `load_weights` gets its file from.
+        `None` or `WeightsFile`.
     """
     if weights is None:
         return None
@@ -147,7 +159,9 @@ def resolve_weights(weights, variant, include_top, classes):
             raise ValueError(
                 f"The weights file does not exist. Received: weights={weights}"
             )
-        return _File(os.fspath(weights))
+        path = os.fspath(weights)
+        _shapes_in_file(path)
+        return WeightsFile(path, _saved_class_names(path))
     known = CHECKPOINTS.get(variant, {})
     if weights not in known:
         names = ", ".join(map(repr, sorted(known))) or "none yet"
@@ -164,7 +178,8 @@ def resolve_weights(weights, variant, include_top, classes):
             f"include_top=True. Give classes={checkpoint.classes}, or use "
             "include_top=False and add a classifier of your own."
         )
-    return _Named(checkpoint)
+    path = os.fspath(_fetch(checkpoint))
+    return WeightsFile(path, checkpoint.class_names, checkpoint.classes)
 
 
 def load_weights(model, path):

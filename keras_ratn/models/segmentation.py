@@ -111,8 +111,22 @@ def SegmentationNetwork(
         _common.one_of("pooling", pooling, (None, "avg", "max"))
     data_format = _common.standard_data_format(data_format)
     weights = resolve_weights(weights, variant, include_top, classes)
-    if weights is not None and class_names is None and include_top:
-        class_names = weights.class_names
+    if weights is not None and class_names is None:
+        class_names = weights.names_of(classes)
+    names = ("predictions", "position", "channel")
+    # Made before the rest: a wrong argument is an error at once. A softmax
+    # has a layer of its own, which knows the axis.
+    softmax = classifier_activation == "softmax"
+    scores = [
+        layers.ClassScores(
+            classes,
+            class_names,
+            None if softmax else classifier_activation,
+            dtype="float32",
+            name=name,
+        )
+        for name in (names if auxiliary_outputs else names[:1])
+    ]
     inputs = image_input(input_tensor, input_shape, DEFAULT_SIZE, data_format)
     axes = _common.spatial_axes(data_format)
     size = tuple(inputs.shape[axis] for axis in axes)
@@ -135,15 +149,11 @@ def SegmentationNetwork(
             _finish(
                 logits,
                 size if segmentation else None,
-                classifier_activation,
+                softmax,
                 data_format,
-                output_name,
-                classes,
-                class_names,
+                layer,
             )
-            for logits, output_name in zip(
-                keras.tree.flatten(x), ("predictions", "position", "channel")
-            )
+            for logits, layer in zip(keras.tree.flatten(x), scores)
         ]
         x = outputs if auxiliary_outputs else outputs[0]
     else:
@@ -152,7 +162,7 @@ def SegmentationNetwork(
         inputs = keras.utils.get_source_inputs(input_tensor)
     model = keras.Model(inputs, x, name=name)
     if weights is not None:
-        load_weights(model, weights.fetch())
+        load_weights(model, weights.path)
     return model
 
 
@@ -179,8 +189,9 @@ def _head(x, head, classes, auxiliary_outputs, data_format):
     return graph.convolve(x, classes, 1, "head_classifier", use_bias=True)
 
 
-def _finish(logits, size, activation, data_format, name, classes, class_names):
+def _finish(logits, size, softmax, data_format, scores):
     """To the size of the images, or to one vector for each of them."""
+    name = scores.name
     if size is None:
         x = keras.layers.GlobalAveragePooling2D(
             data_format=data_format, dtype="float32", name=f"{name}_mean"
@@ -192,15 +203,12 @@ def _finish(logits, size, activation, data_format, name, classes, class_names):
             dtype="float32",
             name=f"{name}_upsampling",
         )(logits, target_size=size)
-    if activation == "softmax":
+    if softmax:
         axis = -1 if size is None else _common.channel_axis(data_format)
         x = keras.layers.Softmax(
             axis=axis, dtype="float32", name=f"{name}_softmax"
         )(x)
-        activation = None
-    return layers.ClassScores(
-        classes, class_names, activation, dtype="float32", name=name
-    )(x)
+    return scores(x)
 
 
 _ARGUMENTS = """

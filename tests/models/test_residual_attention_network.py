@@ -413,3 +413,20 @@ def test_architecture_must_be_one():
 def test_wrong_architectures_are_explained(changes, words):
     with pytest.raises(ValueError, match=words):
         Architecture(**changes)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"classes": 2, "class_names": ["a"]},
+        {"classifier_activation": "softmaxx"},
+    ],
+)
+def test_a_wrong_classifier_is_noticed_before_anything_is_built(
+    arguments, monkeypatch
+):
+    monkeypatch.setattr(keras, "Input", None)  # what every network begins with
+    with pytest.raises(ValueError, match="1 names for 2 classes|softmaxx"):
+        keras_ratn.Attention452(**arguments)
+    with pytest.raises(ValueError, match="1 names for 2 classes|softmaxx"):
+        keras_ratn.DANet101(**arguments)
