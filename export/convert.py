@@ -136,6 +136,12 @@ def _parser():
         action="store_true",
         help="also return the last Attention Module's mask",
     )
+    parser.add_argument(
+        "--logits",
+        action="store_true",
+        help="leave out the softmax at the end, whose 8 bits are few for many "
+        "classes",
+    )
     parser.add_argument("--labels", help="text file, one class name a line")
     parser.add_argument(
         "--output", help="path to write (default: beside the model)"
@@ -162,6 +168,7 @@ def _export(options):
         "with_mask": options.with_mask,
         "labels": labels,
         "source": str(options.model),
+        "logits": options.logits,
     }
     stem = output_stem(options.model)
     if options.format == "saved_model":

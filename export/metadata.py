@@ -68,9 +68,13 @@ def takes_pixels(model):
 
 def _activation(model):
     """The name of the function that makes the model's scores."""
-    *_, last = elementary_layers(model)
-    activation = getattr(last, "activation", None)
-    return getattr(activation, "__name__", "linear")
+    for layer in elementary_layers(model):
+        if isinstance(layer, keras.layers.Softmax):
+            name = "softmax"
+        elif type(layer).__name__ != "FakeQuantization":
+            activation = getattr(layer, "activation", None)
+            name = getattr(activation, "__name__", "linear")
+    return name
 
 
 def gives_probabilities(model):
@@ -85,14 +89,18 @@ def normalization(model):
     return "none inside the model: give it what it was trained on"
 
 
-def record(model, labels, source=None, **facts):
+def record(model, labels, source=None, logits=False, **facts):
     """The facts about one exported file, for `model.json`."""
+    scores = _activation(model)
+    left_out = logits and scores == "softmax"
     return {
         "model": model.name,
         "classes": labels,
         "normalization": normalization(model),
         "resizing": RESIZING,
-        "scores": _activation(model),
+        "scores": "linear" if left_out else scores,
+        # What makes probabilities of the scores, for an app to do.
+        "postprocessing": "softmax" if left_out else "none",
         "source": source,
         "run": run_of(source),
         "written_by": f"keras_ratn {__version__}, keras {keras.__version__}",

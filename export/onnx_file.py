@@ -9,13 +9,20 @@ import numpy as np
 from . import metadata
 from .deploy_graph import deploy_graph
 from .opened_graph import deep_recursion
+from .opened_graph import without_softmax
 from .published import publishing
 
 _OPSET = 18
 
 
 def to_onnx(
-    model, path, input_shape=None, with_mask=False, labels=None, source=None
+    model,
+    path,
+    input_shape=None,
+    with_mask=False,
+    labels=None,
+    source=None,
+    logits=False,
 ):
     """Writes a model as an ONNX file, with `labels.txt` and `model.json`.
 
@@ -32,6 +39,8 @@ def to_onnx(
             Attention Module. Defaults to `False`.
         labels: Optional list of class names. Defaults to the model's own.
         source: Optional string, where the model came from, for `model.json`.
+        logits: Boolean. Whether to leave out the softmax at the end, if there
+            is one. Defaults to `False`.
 
     Returns:
         `pathlib.Path` of the file.
@@ -48,6 +57,7 @@ def to_onnx(
     deployed = deploy_graph(
         model, input_shape, with_mask, depthwise_normalization=False
     )
+    deployed = without_softmax(deployed) if logits else deployed
     with publishing(path) as scratch:
         file = scratch / path.name
         shape = (None, *deployed.input_shape[1:])
@@ -65,6 +75,7 @@ def to_onnx(
             model,
             labels,
             source,
+            logits,
             format="onnx",
             quantization="none",
             **metadata.ends(deployed),

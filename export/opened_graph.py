@@ -263,6 +263,33 @@ def _applied(operation, args, kwargs):
     return operation(*args, **kwargs)
 
 
+def without_softmax(model):
+    """The graph of a deploy graph or its rounding twin up to its last softmax.
+
+    Args:
+        model: Flat functional model whose first output is of scores.
+
+    Returns:
+        Functional model that shares the layers of `model` and gives logits;
+        `model` itself where scores come from no softmax.
+    """
+    made_by = {
+        id(tensor): operation
+        for operation in model.operations
+        for tensor in keras.tree.flatten(operation.output)
+    }
+    scores, *others = model.outputs
+    last = made_by[id(scores)]
+    if type(last).__name__ == "FakeQuantization":
+        last = made_by[id(keras.tree.flatten(last.input)[0])]
+    activation = getattr(last, "activation", None)
+    if not isinstance(last, keras.layers.Softmax) and (
+        activation is not keras.activations.softmax
+    ):
+        return model
+    return keras.Model(model.inputs, [last.input, *others], name=model.name)
+
+
 def symbolic_tensors(*args):
     """The symbolic tensors among the arguments of a call."""
     return [

@@ -7,11 +7,18 @@ import keras
 from . import metadata
 from .deploy_graph import deploy_graph
 from .opened_graph import deep_recursion
+from .opened_graph import without_softmax
 from .published import publishing
 
 
 def to_saved_model(
-    model, path, input_shape=None, with_mask=False, labels=None, source=None
+    model,
+    path,
+    input_shape=None,
+    with_mask=False,
+    labels=None,
+    source=None,
+    logits=False,
 ):
     """Writes a model as a SavedModel, with `labels.txt` and `model.json`.
 
@@ -37,6 +44,8 @@ def to_saved_model(
             the last Attention Module. Defaults to `False`.
         labels: Optional list of class names. Defaults to the model's own.
         source: Optional string, where the model came from, for `model.json`.
+        logits: Boolean. Whether to leave out the softmax at the end, if there
+            is one. Defaults to `False`.
 
     Returns:
         `pathlib.Path` of the folder.
@@ -63,12 +72,14 @@ def to_saved_model(
     deployed = deploy_graph(
         model, input_shape, with_mask, depthwise_normalization=False
     )
+    deployed = without_softmax(deployed) if logits else deployed
     with publishing(path, is_folder=True) as scratch, deep_recursion():
         _write(deployed, scratch / path.name, labels)
         entry = metadata.record(
             model,
             labels,
             source,
+            logits,
             format="saved_model",
             quantization="none",
             **metadata.ends(deployed),

@@ -15,6 +15,7 @@ from . import metadata
 from .deploy_graph import deploy_graph
 from .litert import LiteRTModel
 from .opened_graph import deep_recursion
+from .opened_graph import without_softmax
 from .published import publishing
 from .quantization_aware import is_quantization_aware
 from .quantization_aware import rounded
@@ -38,6 +39,7 @@ def to_tflite(
     with_mask=False,
     labels=None,
     source=None,
+    logits=False,
 ):
     """Writes a model as a LiteRT file, with `labels.txt` and `model.json`.
 
@@ -69,6 +71,9 @@ def to_tflite(
             Attention Module. Defaults to `False`.
         labels: Optional list of class names. Defaults to the model's own.
         source: Optional string, where the model came from, for `model.json`.
+        logits: Boolean. Whether to leave out the softmax at the end, if there
+            is one. Of 1000 classes most probabilities are less than a step of
+            8 bits and tie; logits do not. Defaults to `False`.
 
     Returns:
         `pathlib.Path` of the file.
@@ -94,7 +99,8 @@ def to_tflite(
     labels = metadata.class_names(model, labels)
     metadata.check_labels(path, labels)
     if quantization_aware:
-        deployed, images = model, None
+        deployed = without_softmax(model) if logits else model
+        images = None
     else:
         deployed = deploy_graph(
             model,
@@ -105,6 +111,7 @@ def to_tflite(
             depthwise_normalization=quantize == "int8",
             integers=quantize == "int8",
         )
+        deployed = without_softmax(deployed) if logits else deployed
         images = None
         if quantize == "int8":
             pixels = metadata.takes_pixels(model)
@@ -128,6 +135,7 @@ def to_tflite(
             model,
             labels,
             source,
+            logits,
             format="tflite",
             quantization=quantize or "none",
             **facts,

@@ -83,6 +83,8 @@ def verify(
 ):
     """Compares a Keras model with a file exported from it.
 
+    Of a file without the model's softmax, the scores get it here.
+
     Args:
         model: Keras model.
         path: Path of a `.tflite` or `.onnx` file or of a SavedModel folder.
@@ -110,6 +112,8 @@ def verify(
     for taken, taker in ((shape, path.name), (image_shape(model), "the model")):
         _check_shapes(taken, taker, images)
     actual_scores = run(images)
+    if entry and entry.get("postprocessing") == "softmax":
+        actual_scores = _softmax(actual_scores)
     expected = _expected(model, images)
     classes = expected.shape[-1]
     names = metadata.class_names(model)
@@ -224,6 +228,11 @@ def _expected(model, images):
     if is_channels_first(model):
         images = images.transpose(0, 3, 1, 2)
     return model.predict(images, verbose=0)
+
+
+def _softmax(logits):
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
 
 
 def _check_shapes(shape, taker, images):

@@ -16,6 +16,7 @@ from tiny_models import tiny_model
 import export
 from export.litert import LiteRTModel
 from export.metadata import LABELS
+from export.metadata import RECORDS
 from export.metadata import RESIZING
 from export.tflite import to_tflite
 
@@ -54,7 +55,11 @@ def test_app_reads_the_names_shapes_and_types_that_files_have(exported):
     app = constants("Classifier.kt")
     assert path.name == app["MODEL_FILE"]
     assert (path.parent / app["LABELS_FILE"]).exists()
-    entry = json.loads((path.parent / "model.json").read_text())[path.name]
+    records = json.loads((path.parent / app["RECORDS_FILE"]).read_text())
+    entry = records[app["MODEL_FILE"]]
+    source = (SOURCES / "Classifier.kt").read_text()
+    (field,) = re.findall(r'\.getString\("(\w+)"\)', source)
+    assert entry[field] == "none"
     taken = entry["inputs"][app["INPUT_NAME"]]
     assert len(taken["shape"]) == 4
     assert taken["shape"][0] == 1
@@ -73,7 +78,8 @@ def test_readme_and_gradle_agree_with_the_app():
     readme = (APP.parent / "README.md").read_text()
     assert f"--output {app['MODEL_FILE']}" in readme
     assert app["LABELS_FILE"] == LABELS
-    assert LABELS in readme
+    assert app["RECORDS_FILE"] == RECORDS
+    assert LABELS in readme and RECORDS in readme
     gradle = (APP / "build.gradle.kts").read_text()
     assert "com.google.ai.edge.litert:litert:" in gradle
     assert 'noCompress += "tflite"' in gradle

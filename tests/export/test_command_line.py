@@ -92,7 +92,9 @@ def test_export_leaves_the_labels_of_other_files(tmp_path, capsys):
     assert (tmp_path / "labels.txt").read_text() == before
     # A file may replace itself.
     (tmp_path / "second.keras").replace(tmp_path / "first.keras")
-    assert main(["export", str(tmp_path / "first.keras")]) == 0
+    assert main(["export", str(tmp_path / "first.keras"), "--logits"]) == 0
+    entry = json.loads((tmp_path / "model.json").read_text())
+    assert entry["first_none.tflite"]["postprocessing"] == "softmax"
     assert len((tmp_path / "labels.txt").read_text().splitlines()) == 3
 
 

@@ -10,6 +10,7 @@ from tiny_models import tiny_model
 from tiny_models import tune
 
 from export import flatbuffer
+from export import metadata
 from export.litert import LiteRTModel
 from export.quantization_aware import quantization_aware
 from export.tflite import to_tflite
@@ -91,6 +92,15 @@ def test_file_computes_what_was_trained(aware, tmp_path):
     assert (steps <= 3).mean() >= 0.95
     (detail,) = LiteRTModel(path).inputs.values()
     assert detail["quantization"] == (1.0, 0)
+
+
+@needs_tensorflow
+def test_leaves_its_softmax_out(aware, tmp_path):
+    path = to_tflite(aware, tmp_path / "m.tflite", "int8", logits=True)
+    names = [o.name for o in flatbuffer.operations(path)]
+    assert "FULLY_CONNECTED" in names and "SOFTMAX" not in names
+    assert not flatbuffer.not_integer(path)
+    assert metadata.read(path)["postprocessing"] == "softmax"
 
 
 @needs_tensorflow

@@ -101,6 +101,12 @@ def test_resizes_encoded_images_and_replaces_the_old_model(model, tmp_path):
     np.testing.assert_allclose(scores, expected, atol=1e-3)
 
 
+def test_serves_logits(model, tmp_path):
+    path = to_saved_model(model, tmp_path / "served", logits=True)
+    assert metadata.read(path)["postprocessing"] == "softmax"
+    assert verify(model, path, random_pixels(2)).passes
+
+
 def test_replaces_nothing_but_saved_models(model, tmp_path):
     folder = tmp_path / "precious"
     folder.mkdir()

@@ -16,6 +16,7 @@ from export import flatbuffer
 from export import metadata
 from export.litert import LiteRTModel
 from export.tflite import to_tflite
+from export.verify import verify
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="written with TensorFlow"
@@ -164,6 +165,45 @@ def test_takes_a_network_inside_of_a_sequential_model(model, tmp_path):
     images = random_pixels(8, seed=2)
     scores = LiteRTModel(path).predict(images)["scores"]
     assert np.abs(scores - predict(tuned, images)).max() < LIMITS["int8"]
+
+
+def logits_of(model):
+    """The model without the softmax of its last layer."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    copy.layers[-1].activation = keras.activations.linear
+    return copy
+
+
+def test_logits_do_not_tie_where_probabilities_do(tmp_path):
+    """An 8-bit softmax has steps of 1/256."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(16, 3, activation="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(50, "softmax")(x))
+    images = random_pixels(16, 8)
+    distinct = {}
+    for logits in (False, True):
+        path = tmp_path / f"{logits}.tflite"
+        to_tflite(model, path, "int8", [images], logits=logits)
+        scores = LiteRTModel(path).predict(images)["scores"]
+        distinct[logits] = len(np.unique(scores[0]))
+        assert verify(model, path, images, min_agreement=0).passes
+    assert distinct[True] > 3 * distinct[False]
+    expected = predict(logits_of(model), images)
+    assert np.abs(scores - expected).max() < 0.05 * np.abs(expected).max()
+    entry = metadata.read(path)
+    assert (entry["scores"], entry["postprocessing"]) == ("linear", "softmax")
+    # Differences of a model of logits are judged in units of its logits.
+    large = logits_of(model)
+    large.layers[-1].set_weights(
+        [1000 * w for w in large.layers[-1].get_weights()]
+    )
+    path = to_tflite(large, tmp_path / "large.tflite", "float16")
+    comparison = verify(large, path, images)
+    assert comparison.largest_difference > 2e-2
+    assert comparison.passes
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int8", "float32"])

@@ -3,17 +3,20 @@ package keras_ratn.classifier
 import android.content.Context
 import android.graphics.Bitmap
 import android.graphics.Color
+import org.json.JSONObject
 import org.tensorflow.lite.DataType
 import org.tensorflow.lite.Interpreter
 import java.io.FileInputStream
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.channels.FileChannel
+import kotlin.math.exp
 import kotlin.math.min
 import kotlin.math.roundToInt
 
 const val MODEL_FILE = "model.tflite"
 const val LABELS_FILE = "labels.txt"
+const val RECORDS_FILE = "model.json"
 
 // Names in the signature of every file that `ratn export` writes.
 const val INPUT_NAME = "images"
@@ -32,6 +35,9 @@ data class Answer(val results: List<Result>, val mask: Bitmap?)
 class Classifier(context: Context) : AutoCloseable {
     private val labels =
         context.assets.open(LABELS_FILE).bufferedReader().readLines()
+    private val postprocessing =
+        JSONObject(context.assets.open(RECORDS_FILE).bufferedReader().readText())
+            .getJSONObject(MODEL_FILE).getString("postprocessing")
     private val interpreter = Interpreter(
         context.assets.openFd(MODEL_FILE).use { file ->
             FileInputStream(file.fileDescriptor).channel.map(
@@ -96,11 +102,20 @@ class Classifier(context: Context) : AutoCloseable {
             outputs,
             signature,
         )
-        val results = scores[0].indices
-            .sortedByDescending { scores[0][it] }
+        val shares =
+            if (postprocessing == "softmax") softmax(scores[0]) else scores[0].toList()
+        val results = shares.indices
+            .sortedByDescending { shares[it] }
             .take(TOP)
-            .map { Result(labels[it], scores[0][it]) }
+            .map { Result(labels[it], shares[it]) }
         return Answer(results, mask?.let(::overlay))
+    }
+
+    /** For files that were exported by `--logits`. */
+    private fun softmax(logits: FloatArray): List<Float> {
+        val largest = logits.max()
+        val powers = logits.map { exp(it - largest) }
+        return powers.map { it / powers.sum() }
     }
 
     private fun pixels(image: Bitmap): ByteBuffer {
