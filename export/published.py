@@ -55,5 +55,6 @@ def publishing(target, is_folder=False):
 def _remove_what_killed_processes_left(folder):
     # By age: on a shared disk the process may be another machine's.
     for scratch in folder.glob(f"{_PREFIX}*"):
-        if time.time() - scratch.stat().st_mtime > _DAY:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # just gone by itself
+            if time.time() - scratch.stat().st_mtime > _DAY:
+                shutil.rmtree(scratch, ignore_errors=True)

@@ -58,9 +58,10 @@ def to_tflite(
         quantize: `None` (float32), `"float16"` (weights in half precision),
             `"dynamic"` (weights in 8 bits) or `"int8"` (all computation in 8
             bits). Defaults to `None`.
-        representative_data: Iterable of batches of images as the model takes
-            them, from which int8 learns the range of each tensor; 100 to 500
-            images are usual. Not needed for a quantisation-aware model.
+        representative_data: Iterable of batches of images as the file takes
+            them (channels-last), from which int8 learns the range of each
+            tensor; 100 to 500 images are usual. Not needed for a
+            quantisation-aware model.
         input_type: String, `"uint8"`, `"int8"` or `"float32"`: what an int8
             file takes. Defaults to `"uint8"`, plain pixels.
         output_type: String, `"uint8"`, `"int8"` or `"float32"`: what an int8
