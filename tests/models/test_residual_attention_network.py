@@ -430,3 +430,17 @@ def test_a_wrong_classifier_is_noticed_before_anything_is_built(
         keras_ratn.Attention452(**arguments)
     with pytest.raises(ValueError, match="1 names for 2 classes|softmaxx"):
         keras_ratn.DANet101(**arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="counts what JAX's vjp keeps"
+)
+def test_remat_of_a_deep_network_keeps_a_fraction():
+    from benchmarks.remat_memory import residual_bytes
+
+    plain, remat = (
+        residual_bytes(keras_ratn.CifarAttention164(remat=remat), batch_size=8)
+        for remat in (False, True)
+    )
+    assert remat <= 0.4 * plain
