@@ -6,6 +6,8 @@ import importlib.util
 import io
 import math
 import shutil
+import signal
+import threading
 import time
 
 import keras
@@ -65,6 +67,41 @@ class StopAtNaN(keras.callbacks.Callback):
                 "smaller "
                 "--optimizer.learning-rate or --optimizer.clip-norm 1."
             )
+
+
+class StopAtInterrupt(keras.callbacks.Callback):
+    """Ends the run at Ctrl-C; a context manager around `fit`.
+
+    Keras swallows all exceptions where it waits for a step's loss, which is
+    where a run on JAX spends its time. So the step's end raises it again.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.interrupted = False
+
+    def __enter__(self):
+        self.kept = signal.getsignal(signal.SIGINT)
+        in_charge = threading.current_thread() is threading.main_thread()
+        # Whoever handles or ignores it has their reasons.
+        self.replaced = in_charge and self.kept is signal.default_int_handler
+        if self.replaced:
+            signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *error):
+        if self.replaced:
+            signal.signal(signal.SIGINT, self.kept)
+
+    def _interrupt(self, number, frame):
+        self.interrupted = True
+        raise KeyboardInterrupt
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    on_test_batch_end = on_train_batch_end
 
 
 class FirstStepTime(keras.callbacks.Callback):

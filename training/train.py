@@ -257,7 +257,8 @@ def fit(
         validation = evaluation_batches(
             source.validation, config.batch_size, **arguments
         )
-    listeners = [callbacks.StopAtNaN()]
+    interrupt = callbacks.StopAtInterrupt()
+    listeners = [callbacks.StopAtNaN(), interrupt]
     listeners += [callbacks.FirstStepTime(started)]
     if config.optimizer.ema:
         listeners.append(callbacks.AverageEvaluation())
@@ -280,9 +281,13 @@ def fit(
                 config.epochs - first_epoch,
                 record.folder / "profile.json",
             )
-        resident.fit(config.epochs, first_epoch, listeners, validation, verbose)
+        with interrupt:
+            resident.fit(
+                config.epochs, first_epoch, listeners, validation, verbose
+            )
         return
     with (
+        interrupt,
         own_errors(source.train),
         own_errors(source.validation),
         fused_batch_normalization(model),

@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import dataclasses
 import json
@@ -238,6 +239,17 @@ def test_a_run_that_is_stopped_leaves_a_model(tmp_path, monkeypatch, capsys):
     environments = json.loads((tmp_path / "environment.json").read_text())
     assert [entry["after_epoch"] for entry in environments] == [0, 1]
     assert not leftover.exists()
+
+
+def test_an_interrupt_that_keras_swallows_comes_back():
+    before = signal.getsignal(signal.SIGINT)
+    with callbacks.StopAtInterrupt() as listener:
+        listener.on_train_batch_end(0)
+        with contextlib.suppress(KeyboardInterrupt):  # as Keras does
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            listener.on_train_batch_end(1)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.slow
