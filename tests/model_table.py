@@ -1,4 +1,4 @@
-"""Writes the model table into the README:
+"""Writes the model tables into the README:
 
     python -m tests.model_table
 
@@ -10,6 +10,8 @@ import pathlib
 
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- model table -->", "<!-- end of model table -->"
+FAMILY_BEGIN = "<!-- attention family table -->"
+FAMILY_END = "<!-- end of attention family table -->"
 
 # What the paper prints: parameters, multiply-accumulates, error in percent.
 PAPER = {
@@ -39,16 +41,31 @@ def rows():
     )
     yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
     for name, builder in BUILDERS.items():
-        model = builder()
-        size = model.input_shape[1]
-        parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
         depth = keras_ratn.VARIANTS[name.lower()].depth
         paper = " | ".join(PAPER.get(name, ("", "", "")))
-        yield (
-            f"| `{name}` | {depth} | {parameters:,} | "
-            f"{keras_ratn.count_macs(model):,} @{size} | {paper} |"
-        )
+        yield f"| `{name}` | {depth} | {_costs(builder())} | {paper} |"
         keras.utils.clear_session()
+
+
+def family_rows():
+    """The same of the networks of the attention family."""
+    import keras
+
+    from keras_ratn.models import FAMILY_BUILDERS
+
+    yield "| network | parameters | MACs |"
+    yield "| --- | ---: | ---: |"
+    for name, builder in FAMILY_BUILDERS.items():
+        yield f"| `{name}` | {_costs(builder())} |"
+        keras.utils.clear_session()
+
+
+def _costs(model):
+    import keras_ratn
+
+    parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
+    size = model.input_shape[1]
+    return f"{parameters:,} | {keras_ratn.count_macs(model):,} @{size}"
 
 
 def replaced(text, begin, end, lines):
@@ -60,8 +77,12 @@ def replaced(text, begin, end, lines):
 
 
 def main():
-    """Replaces what stands between the two marks in the README."""
-    README.write_text(replaced(README.read_text(), BEGIN, END, rows()))
+    """Replaces what stands between the marks in the README."""
+    tables = (BEGIN, END, rows), (FAMILY_BEGIN, FAMILY_END, family_rows)
+    for begin, end, make in tables:
+        lines = list(make())
+        text = replaced(README.read_text(), begin, end, lines)
+        README.write_text(text)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-import tyro
 
 import keras_ratn
 from keras_ratn.models import ResidualBackbone
@@ -20,6 +19,7 @@ from keras_ratn.models import ResidualBackbone
 from .batch_normalization import fused_batch_normalization
 from .checkpoint import publish_text
 from .checkpoint import published
+from .command_line import tyro
 from .data import epoch_order
 from .data import random
 from .errors import RunError
