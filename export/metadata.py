@@ -8,7 +8,6 @@ TFLITE_METADATA block, whose writers do not install beside TensorFlow 2.21.)
 """
 
 import hashlib
-import itertools
 import json
 import pathlib
 import zipfile
@@ -56,14 +55,17 @@ def class_names(model, labels=None):
 def takes_pixels(model):
     """Whether the model scales pixels 0-255 itself.
 
-    Its own networks keep the name of the layer that does so when they are
-    rewritten.
+    The networks of the package keep the name of the layer that does so when
+    they are rewritten.
     """
     scaling = (keras.layers.Normalization, keras.layers.Rescaling)
-    return any(
-        isinstance(layer, scaling) or layer.name == "preprocessing"
-        for layer in itertools.islice(elementary_layers(model), 4)
-    )
+    for layer in elementary_layers(model):
+        named = layer.name.endswith("preprocessing")
+        if named or isinstance(layer, scaling):
+            return True
+        if layer.weights and type(layer).__name__ != "FakeQuantization":
+            return False  # behind a layer that learns there are no pixels
+    return False
 
 
 def _activation(model):

@@ -94,6 +94,7 @@ def channels_last_float32_copy(model, inputs):
 
 
 def _copy(model, structure, channels_first):
+    """A clone on inputs in the structure that the model wants them in."""
 
     def clone_layer(layer):
         if isinstance(layer, keras.Model) and hasattr(layer, "inputs"):

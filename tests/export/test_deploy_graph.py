@@ -12,6 +12,7 @@ from tiny_models import tiny_model
 
 import keras_ratn
 from export.deploy_graph import deploy_graph
+from export.metadata import takes_pixels
 
 OPTIONS = {
     "default": {},
@@ -231,6 +232,7 @@ def test_opens_models_inside_of_models(kind):
     for layer in deployed.layers:
         assert not isinstance(layer, keras.Model)
         assert not isinstance(layer, keras.layers.BatchNormalization)
+    assert takes_pixels(model) and takes_pixels(deployed)
     images = random_pixels(2)
     expected = predict(model, images)
     scores, mask = predict(deployed, images)
