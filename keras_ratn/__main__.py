@@ -71,10 +71,24 @@ def main(arguments=None):
     # TensorFlow uses oneDNN unasked on some processors only; on the others a
     # training step of Attention56 takes a fifth less time with it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # Else its log hides what a command has to say.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     module = COMMANDS[name][0]
     if name == "benchmark" and any(a.endswith(".tflite") for a in rest):
         module = FILE_BENCHMARK
-    return _import(module).main(rest) or 0
+    try:
+        return _import(module).main(rest) or 0
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "keras_ratn", "training", "export"):
+            raise  # a mistake of ours
+        extra = module.partition(".")[0].replace("training", "train")
+        print(
+            f"ratn {name}: {error}. The command needs "
+            f'`pip install "keras_ratn[{extra}]"`.',
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _help():

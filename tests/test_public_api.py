@@ -208,3 +208,19 @@ def test_command_line(capsys):
     assert capsys.readouterr().out.strip() == keras_ratn.__version__
     assert main(["tarin"]) == 2
     assert "no command 'tarin'" in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_one_line(monkeypatch, capsys):
+    from keras_ratn import __main__ as command_line
+
+    class Module:
+        @staticmethod
+        def main(arguments):
+            import no_such_library  # noqa: F401
+
+    monkeypatch.setattr(command_line, "_import", lambda name: Module)
+    assert command_line.main(["evaluate", "model.keras"]) == 1
+    assert capsys.readouterr().err == (
+        "ratn evaluate: No module named 'no_such_library'. The command needs "
+        '`pip install "keras_ratn[train]"`.\n'
+    )

@@ -151,7 +151,7 @@ class Experiment:
     )
     """What the mask is computed by."""
     init: str | None = None
-    """Weights to start from: a registered name, .weights.h5 or .keras."""
+    """Weights to start from: a registered name, or an .h5 or .keras file."""
     freeze_until: str | None = None
     """Layers before the first of this name (`stage3`, `predictions`) keep
     their weights."""

@@ -5,7 +5,7 @@ _COMMON = """
         include_top: Boolean. Whether the network ends in a classifier.
             Defaults to `True`.
         weights: `None` for random weights, the name of a registered
-            checkpoint, or the path of a `.weights.h5` or `.keras` file of the
+            checkpoint, or the path of a `.h5` or `.keras` file of the
             same network. Defaults to `None`.
         input_tensor: Optional Keras tensor to build upon. Defaults to `None`.
         input_shape: Optional triple without the batch size, in the order of

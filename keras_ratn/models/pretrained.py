@@ -8,6 +8,8 @@ import json
 import math
 import os
 import pathlib
+import shutil
+import tempfile
 import warnings
 import zipfile
 from collections import Counter
@@ -18,7 +20,7 @@ import keras
 HEAD = "predictions"
 # Where the networks that segment have their classifiers.
 SEGMENTATION_HEADS = ("head", "head_classifier_conv")
-EXTENSIONS = (".weights.h5", ".keras")
+EXTENSIONS = (".h5", ".keras")
 PACKAGED = pathlib.Path(__file__).resolve().parents[1] / "weights"
 
 
@@ -217,7 +219,8 @@ def load_weights(model, path):
         with warnings.catch_warnings():
             # Keras would print whole arrays about a classifier left out.
             warnings.simplefilter("ignore")
-            model.load_weights(path, skip_mismatch=bool(kept))
+            with _as_keras_names_it(path) as named:
+                model.load_weights(named, skip_mismatch=bool(kept))
     except Exception as error:
         for variable, value in zip(model.variables, before):
             variable.assign(value)
@@ -238,6 +241,21 @@ def load_weights(model, path):
             "or has in other shapes; they keep their own."
         )
     return model
+
+
+@contextlib.contextmanager
+def _as_keras_names_it(path):
+    """The file under a name that Keras takes for its own: `.weights.h5`."""
+    if path.endswith((".weights.h5", ".keras")):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        named = os.path.join(folder, "named.weights.h5")
+        try:
+            os.symlink(os.path.abspath(path), named)
+        except OSError:  # where links need a permission
+            shutil.copyfile(path, named)
+        yield named
 
 
 def _shapes_in_file(path):

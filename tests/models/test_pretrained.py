@@ -52,6 +52,15 @@ def test_a_path_gives_every_weight(files, name):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_weights_file_may_have_a_shorter_name(files, tmp_path):
+    model, folder = files
+    path = tmp_path / "weights.h5"
+    shutil.copy(folder / "tiny.weights.h5", path)
+    other = ResidualAttentionNetwork(TINY, classes=5, weights=path)
+    for a, b in zip(_values(other), _values(model)):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_one_file_serves_without_top(files):
     model, folder = files
     loaded = ResidualAttentionNetwork(
@@ -181,7 +190,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     path.write_text("not weights")
     with pytest.raises(ValueError, match="truncated, altered or not one"):
         ResidualAttentionNetwork(TINY, weights=path)
-    with pytest.raises(ValueError, match="ends in .weights.h5 or .keras"):
+    with pytest.raises(ValueError, match="ends in .h5 or .keras"):
         keras_ratn.load_weights(
             ResidualAttentionNetwork(TINY), tmp_path / "notes.txt"
         )
