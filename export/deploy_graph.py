@@ -46,7 +46,7 @@ def deploy_graph(
       interleaved (DEPTHWISE_CONV_2D, RESHAPE, TRANSPOSE)
     * mask `"mixed"`: `Activation("sigmoid")` (LOGISTIC)
     * mask `"channel"`: `MaskActivation` as it is (L2_NORMALIZATION)
-    * mask `"spatial"`: `LayerNormalization` over the positions and
+    * mask `"spatial"`: `GroupNormalization`, a group for each channel, and
       `Activation("sigmoid")`; with `integers` its steps one by one, of which
       the sum with epsilon and the root have no layer and stay `keras.ops`
       (MEAN, SUB, MUL, ADD, RSQRT, LOGISTIC)
@@ -357,8 +357,10 @@ class _Rewriter:
             return self.same(layer, x)
         name = self.name(layer.name)
         if layer.mode == "spatial":
-            x = keras.layers.LayerNormalization(
-                axis=(1, 2),
+            # A group for each channel. (`LayerNormalization` over positions
+            # is the same, but fails on PyTorch.)
+            x = keras.layers.GroupNormalization(
+                groups=-1,
                 epsilon=layer.EPSILON,
                 center=False,
                 scale=False,
