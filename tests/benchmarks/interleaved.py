@@ -87,7 +87,9 @@ def contest(contestants, task, repeats, batch, wanted):
     best = max(rates[peer] for peer in PEERS)
     best_plain = max(rates[peer] for peer in PEERS[:2])
     print(
-        f"{task}: ratio {rates[TUNED] / best_plain:.2f} to PyTorch as it "
-        f"comes, {rates[TUNED] / best:.2f} to the best of all; plain: "
-        f"{rates[PLAIN] / best_plain:.2f} (wanted: {wanted})"
+        f"{task}: ratio {rates[TUNED] / rates[PEERS[0]]:.2f} to PyTorch's "
+        f"default layout, {rates[TUNED] / best_plain:.2f} to its better one, "
+        f"{rates[TUNED] / best:.2f} to the best of all; plain: "
+        f"{rates[PLAIN] / best_plain:.2f} to the better layout "
+        f"(wanted: {wanted})"
     )
