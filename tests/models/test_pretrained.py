@@ -143,7 +143,7 @@ def test_an_altered_structure_gives_no_other_error(files, tmp_path):
     content = (folder / "tiny.weights.h5").read_bytes()
     broken = tmp_path / "tiny.weights.h5"
     errors = 0
-    for position in range(8, 4000, 36):
+    for position in range(8, 4000, 72):
         altered = bytearray(content)
         altered[position : position + 4] = b"\xff\x7f\x80\x01"
         broken.write_bytes(altered)
@@ -152,7 +152,7 @@ def test_an_altered_structure_gives_no_other_error(files, tmp_path):
         except ValueError as error:
             assert "truncated, altered" in str(error)
             errors += 1
-    assert errors > 5
+    assert errors > 2
 
 
 def test_a_broken_file_is_noticed_before_anything_is_built(
