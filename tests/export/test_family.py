@@ -150,7 +150,13 @@ def test_every_network_becomes_a_float_and_an_int8_file(name, tmp_path):
     calibrate(model, images)
     path = to_tflite(model, tmp_path / "float.tflite")
     scores = LiteRTModel(path).predict(images[:1])["scores"]
-    assert difference(predict(model, images[:1]), scores) < 1e-3
+    expected = predict(model, images[:1])
+    # The deepest of these untrained networks make 4e-3 of a change of their
+    # pixels by a millionth: rounding must not do more than that.
+    factors = np.random.default_rng(0).normal(1, 1e-6, images[:1].shape)
+    changed = predict(model, (images[:1] * factors).astype("float32"))
+    limit = max(1e-3, difference(expected, changed))
+    assert difference(expected, scores) < limit
     path = to_tflite(model, tmp_path / "int8.tflite", "int8", [images])
     scores = LiteRTModel(path).predict(images[:1])["scores"]
     assert np.isfinite(scores).all()
