@@ -241,7 +241,15 @@ def test_a_run_that_is_stopped_leaves_a_model(tmp_path, monkeypatch, capsys):
     assert not leftover.exists()
 
 
-def test_an_interrupt_that_keras_swallows_comes_back():
+@pytest.fixture
+def as_at_a_terminal():
+    """Python's own way with Ctrl-C: in the background it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_that_keras_swallows_comes_back(as_at_a_terminal):
     before = signal.getsignal(signal.SIGINT)
     with callbacks.StopAtInterrupt() as listener:
         listener.on_train_batch_end(0)
