@@ -8,7 +8,8 @@
 exist; otherwise a share of the images is held out, the same one for the same
 seed. The network is `narrow`, an Architecture with the ImageNet stem that
 trains from scratch on a few thousand images of 96 pixels in minutes on two
-processor cores.
+processor cores: 3,068 photos of clothing in ten kinds took 8 minutes, and gave
+63 % of the test photos right, of which the most frequent kind is 20 %.
 """
 
 from ..config import AugmentationConfig
