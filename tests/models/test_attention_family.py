@@ -1078,7 +1078,9 @@ def shapes_data(number, size=32):
     return x, y
 
 
-@pytest.mark.parametrize("head", ["danet", "eanet"])
+@pytest.mark.parametrize(
+    "head", ["danet", pytest.param("eanet", marks=pytest.mark.slow)]
+)
 def test_segmentation_learns_shapes(head):
     x, y = shapes_data(48)
     model = k.SegmentationNetwork(
