@@ -182,15 +182,20 @@ def open_run(folder, config):
                 "Give the same options to resume it, or another --run-dir."
             )
         return folder
+    make_folder(folder, "--run-dir")
+    publish_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
+    return folder
+
+
+def make_folder(folder, option):
+    """Makes a run's folder; an error names the option that chooses another."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
             f"Cannot make the run folder {folder}: {error.strerror}. Choose "
-            "another one by --run-dir."
+            f"another one by {option}."
         ) from error
-    publish_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
-    return folder
 
 
 def device_names():

@@ -24,6 +24,7 @@ from .data import epoch_order
 from .data import random
 from .errors import RunError
 from .runtime import keep_freed_memory
+from .runtime import make_folder
 from .sources import IMAGE_SUFFIXES
 
 IGNORED = 255  # the mask's value for pixels that count neither way
@@ -128,13 +129,7 @@ def segment(arguments):
     keras.utils.set_random_seed(arguments.seed)
     pairs = load_pairs(arguments)
     folder = pathlib.Path(arguments.out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"Cannot make the folder {folder}: {error.strerror}. Choose "
-            "another one by --out."
-        ) from error
+    make_folder(folder, "--out")
     network = build(arguments, pairs.class_names)
     training, validation = _split(pairs, arguments, len(network.outputs))
     print(
@@ -393,8 +388,7 @@ class Batches(keras.utils.PyDataset):
 
     def _pair(self, number):
         image, mask = self.pairs.read(number)
-        flipped = random(self.seed or 0, number, self.epoch).random() < 0.5
-        if self.flip and flipped:
+        if self.flip and random(self.seed, number, self.epoch).random() < 0.5:
             image, mask = image[:, ::-1], mask[:, ::-1]
         return image, mask
 
