@@ -1,3 +1,5 @@
+import contextlib
+
 from training import benchmark
 
 
@@ -12,6 +14,28 @@ def test_the_pipeline_and_the_step_are_measured(capsys):
         "ratn train",
     ):
         assert line in out
+
+
+def test_the_steps_are_those_of_ratn_train(monkeypatch):
+    """`fit` traces its own step, so that one must be fused too."""
+    fused = []
+
+    @contextlib.contextmanager
+    def context(model):
+        fused.append(True)
+        yield
+        fused.pop()
+
+    def speed(*_):
+        assert fused
+        return 1.0
+
+    monkeypatch.setattr(benchmark, "fused_batch_normalization", context)
+    monkeypatch.setattr(benchmark, "loop_speed", speed)
+    monkeypatch.setattr(benchmark, "fit_speed", speed)
+    options = ["--steps", "1", "--rounds", "1", "--batch-size", "8"]
+    assert benchmark.main(["smoke", *options]) == 0
+    assert not fused
 
 
 def test_the_pipeline_alone(capsys):
