@@ -133,7 +133,9 @@ def measure(config, options):
     with fused_batch_normalization(model):
         started = time.monotonic()
         model.train_on_batch(*batch)
-        print(f"first step after {time.monotonic() - started:.1f} s", flush=True)
+        print(
+            f"first step after {time.monotonic() - started:.1f} s", flush=True
+        )
         for _ in range(options.rounds):
             speed = loop_speed(model, batch, options.steps)
             found["loop"] = max(found["loop"], speed)
