@@ -78,6 +78,12 @@ def main(arguments=None):
         module = FILE_BENCHMARK
     try:
         return _import(module).main(rest) or 0
+    except KeyboardInterrupt:
+        print(
+            f"\nratn {name}: interrupted. What was finished is kept.",
+            file=sys.stderr,
+        )
+        return 130
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing in ("", "keras_ratn", "training", "export"):

@@ -210,6 +210,21 @@ def test_command_line(capsys):
     assert "no command 'tarin'" in capsys.readouterr().err
 
 
+def test_ctrl_c_is_one_line(monkeypatch, capsys):
+    from keras_ratn import __main__ as command_line
+
+    class Module:
+        @staticmethod
+        def main(arguments):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "_import", lambda name: Module)
+    assert command_line.main(["reproduce", "label_noise"]) == 130
+    assert capsys.readouterr().err == (
+        "\nratn reproduce: interrupted. What was finished is kept.\n"
+    )
+
+
 def test_a_missing_extra_is_one_line(monkeypatch, capsys):
     from keras_ratn import __main__ as command_line
 

@@ -25,7 +25,6 @@ from .data import Split
 from .errors import LossError
 from .errors import RunError
 from .networks import build_network
-from .runtime import open_run
 from .runtime import prepare_keras
 from .sources import load_source
 
@@ -264,7 +263,8 @@ def train_seeds(row, source, folder, seeds):
         name = f"{row['attention']}-{seed}"
         print(f"\n{name}: {config.model}", flush=True)
         try:
-            results.append(finished(config, folder / name, source))
+            result = train.run(config, folder / name, source=source)
+            results.append(result)
         except LossError as error:
             row["why_no_accuracy"] = f"seed {seed}: {error}"
     row["accuracies"] = [result["test"]["accuracy"] for result in results]
@@ -278,14 +278,6 @@ def train_seeds(row, source, folder, seeds):
         for epoch in result["history"][1:]
     ]
     row["images_per_second"] = statistics.median(speeds) if speeds else None
-
-
-def finished(config, folder, source):
-    """The results of a run, from its folder if it is there."""
-    if (folder / "results.json").exists():
-        open_run(folder, config)
-        return json.loads((folder / "results.json").read_text())
-    return train.run(config, folder, source=source)
 
 
 def add_latencies(rows, folder, source):

@@ -51,6 +51,10 @@ class Split:
             self.labels[numbers], lambda chosen: self.read(numbers[chosen])
         )
 
+    def explain(self, error):
+        """The `RunError` that TensorFlow's error stands for, or `None`."""
+        return self.errors[0] if self.errors else None
+
     @contextlib.contextmanager
     def keeping_errors(self):
         """Notes each `RunError` on its way."""
@@ -70,11 +74,11 @@ def own_errors(split):
     """
     try:
         yield
-    except Exception:
-        errors = getattr(split, "errors", None)  # a `streams.Stream` has none
-        if not errors:
+    except Exception as error:
+        own = split.explain(error) if split is not None else None
+        if own is None:
             raise
-        raise errors[0] from None
+        raise own from None
 
 
 def array_split(images, labels):

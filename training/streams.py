@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 from .errors import RunError
 
@@ -85,6 +86,22 @@ class Stream:
 
         dataset = dataset.concatenate(padding)
         return dataset.batch(batch_size, drop_remainder=True).map(batch)
+
+    def explain(self, error):
+        """As `data.Split.explain`: a record that TensorFlow cannot read."""
+        text = str(error)
+        if "IteratorGetNext" not in text:
+            return None
+        # What happened stands before the nodes, and after the traceback.
+        lines = [
+            x for x in text.splitlines() if x.strip()[:2] not in ("", "[[")
+        ]
+        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", lines[-1])
+        return RunError(
+            f"Split {self.part!r} of {self.info.name!r} has a record that "
+            "cannot be read. Prepare the data set anew, after deleting its "
+            f"folder. TensorFlow: {reason}"
+        )
 
     def _files(self):
         files = [str(p) for p in self.info.splits[self.part].filepaths]

@@ -5,6 +5,7 @@ import pytest
 
 from keras_ratn.__main__ import COMMANDS
 from training import compare_attention
+from training import train
 from training.compare_attention import Arguments
 from training.compare_attention import compare
 from training.compare_attention import data_config
@@ -16,15 +17,22 @@ from training.errors import RunError
 def results(accuracy):
     """What a run's `results.json` holds, of what the comparison reads."""
     history = [{"images_per_second": speed} for speed in (1, 30, 40, 50)]
-    return {"test": {"accuracy": accuracy}, "history": history}
+    return {
+        "test": {"accuracy": accuracy},
+        "majority_class": 0.1,
+        "history": history,
+    }
 
 
 @pytest.fixture
 def no_training(monkeypatch):
     """Runs that are done at once, and no export."""
     trained = []
+    real_run = train.run
 
     def run(config, folder, source):
+        if train.is_finished(folder):
+            return real_run(config, folder, source=source)
         if config.attention == "bam":
             raise LossError("The loss became nan at step 3.")
         trained.append((config, folder.name))
@@ -33,12 +41,13 @@ def no_training(monkeypatch):
         (folder / "results.json").write_text(json.dumps(found))
         text = json.dumps(config.to_dict())
         (folder / "config.json").write_text(text)
+        (folder / "last.keras").touch()
         return found
 
     def no_file(run, source):
         raise NotImplementedError("no kernel\nand a long story")
 
-    monkeypatch.setattr(compare_attention.train, "run", run)
+    monkeypatch.setattr(train, "run", run)
     monkeypatch.setattr(compare_attention, "int8_file", no_file)
     return trained
 

@@ -6,6 +6,7 @@ import pytest
 
 from training.config import DataConfig
 from training.data import evaluation_batches
+from training.data import own_errors
 from training.data import training_batches
 from training.errors import RunError
 from training.evaluate import predictions
@@ -73,6 +74,37 @@ def test_evaluation_counts_each_image_once(stream):
         total += weights.sum()
     assert sorted(counted) == list(range(COUNT))
     assert total == pytest.approx(25)
+
+
+@pytest.mark.parametrize("through", ["batches", "fit"])
+def test_a_broken_file_is_named_by_its_data_set(stream, through):
+    path = stream.info.splits["train"].filepaths[2]
+    path.write_bytes(path.read_bytes()[:-30])
+    batches = training_batches(stream, 5, seed=1, epochs=1)
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    with pytest.raises(RunError) as caught, own_errors(stream):
+        if through == "fit":
+            pairs = batches.map(
+                lambda inputs, label: (
+                    tf.cast(inputs["images"], "float32"),
+                    label,
+                )
+            )
+            model.fit(pairs, shuffle=False, verbose=0)
+        else:
+            list(batches)
+    message = str(caught.value)
+    assert message.startswith(
+        "Split 'train' of 'tiny' has a record that cannot be read. Prepare"
+    )
+    assert "truncated record" in message
+    assert "Op:" not in message and "\n" not in message
+
+
+def test_errors_of_the_model_stay_what_they_are(stream):
+    with pytest.raises(ValueError, match="of the model"), own_errors(stream):
+        raise ValueError("of the model")
 
 
 def test_a_model_is_evaluated_on_it(stream):
