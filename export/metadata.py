@@ -203,7 +203,19 @@ def _files(path):
 def _records(target):
     """What `model.json` in the folder of an exported file says of its files."""
     known = target.absolute().parent / RECORDS
-    return json.loads(known.read_text("utf-8")) if known.exists() else {}
+    if not known.exists():
+        return {}
+    try:
+        records = json.loads(known.read_text("utf-8"))
+        ours = all("sha256" in entry for entry in records.values())
+    except (AttributeError, TypeError, ValueError):
+        ours = False
+    if not ours:
+        raise ValueError(
+            f"{known} is none of ours, or broken: wanted is a record with a "
+            "checksum for each file. Move it away, or choose another folder."
+        )
+    return records
 
 
 def _lines(labels):

@@ -48,12 +48,17 @@ def representative_images(data, model, pixels=True):
         )
     images = np.concatenate(batches)
     if pixels:
-        low, high = images.min(), images.max()
-        if low < 0 or high > 255 or high <= 1:
-            raise ValueError(
-                "Representative images must be pixels from 0 to 255; the "
-                "model scales them itself. Received: values from "
-                f"{low:.3g} to {high:.3g}"
-            )
+        check_pixels(images)
         images[0, 0, 0], images[0, 0, 1] = 0, 255
     return images
+
+
+def check_pixels(images):
+    """Refuses an array of images that are no pixels from 0 to 255."""
+    low, high = images.min(), images.max()
+    # Written so that NaN is refused too.
+    if not (low >= 0 and 1 < high <= 255):
+        raise ValueError(
+            "Images must be pixels from 0 to 255; the model scales them "
+            f"itself. Received: values from {low:.3g} to {high:.3g}"
+        )

@@ -13,6 +13,7 @@ from .images import load_images
 from .litert import LiteRTModel
 from .opened_graph import image_shape
 from .opened_graph import is_channels_first
+from .representative import check_pixels
 from .training_runs import images_of_run
 
 # Precision of the file -> largest difference of a score that is let pass,
@@ -111,6 +112,8 @@ def verify(
     shape, run = _opened(path)
     for taken, taker in ((shape, path.name), (image_shape(model), "the model")):
         _check_shapes(taken, taker, images)
+    if metadata.takes_pixels(model):
+        check_pixels(images)
     actual_scores = run(images)
     if entry and entry.get("postprocessing") == "softmax":
         actual_scores = _softmax(actual_scores)

@@ -391,9 +391,9 @@ def plan(config, source, network, steps, devices, thorough=False):
         activations = f"; {size:,.0f} MiB a device for activations (estimate)"
     trainable = sum(int(keras.ops.size(v)) for v in network.trainable_variables)
     splits = ", ".join(
-        f"{len(split):,} {name}"
+        f"no {name}" if split is None else f"{len(split):,} {name}"
         for name in ("train", "validation", "test")
-        if (split := getattr(source, name)) is not None
+        for split in [getattr(source, name)]
     )
     optimizer = config.optimizer
     size = config.data.image_size

@@ -268,6 +268,30 @@ def test_verify_refuses_a_changed_file(folder, tmp_path):
         verify(model, tmp_path / "model_int8.tflite", random_pixels(2))
 
 
+@pytest.mark.parametrize("change", ["scaled", "nan"])
+def test_verify_refuses_images_that_are_no_pixels(folder, change):
+    model = keras.saving.load_model(folder / "model.keras")
+    images = random_pixels(2) / 255
+    if change == "nan":
+        images = 255 * images
+        images[0, 3, 3] = np.nan
+    with pytest.raises(ValueError, match="pixels from 0 to 255"):
+        verify(model, folder / "model_int8.tflite", images)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"format": "layers-model"}', "[]", "{broken"]
+)
+def test_a_model_json_of_others_is_left_alone(folder, tmp_path, text, capsys):
+    (tmp_path / "model.json").write_text(text)
+    target = str(tmp_path / "model.tflite")
+    command = ["export", str(folder / "model.keras"), "--output", target]
+    assert main(command) == 1
+    assert "model.json is none of ours" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["model.json"]
+    assert (tmp_path / "model.json").read_text() == text
+
+
 def test_benchmark_measures_and_draws(folder, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     file = str(folder / "model_int8.tflite")
