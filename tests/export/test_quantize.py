@@ -146,7 +146,10 @@ def test_plans_without_tuning(run_folder, folder, capsys, tmp_path):
     place = ["--data", folder / "data.npz", "--epochs", "3"]
     assert quantize(folder / "m.keras", *place, *options) == 0
     out = capsys.readouterr().out
-    assert f"data      npz {folder / 'data.npz'}: 72 train, no validation, 8 test" in out
+    assert (
+        f"data      npz {folder / 'data.npz'}: 72 train, no validation, 8 test"
+        in out
+    )
     assert "3 epochs of 2 steps of 32" in out
     assert not run.exists()
 
