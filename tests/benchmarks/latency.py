@@ -56,7 +56,8 @@ def export(folder, names):
     for name in names:
         builder, size, _ = NETWORKS[name]
         kinds = ("float32_plain", "float32_depthwise", "int8")
-        paths = {kind: folder / f"{name}_{kind}.tflite" for kind in kinds}
+        # A folder each: one `labels.txt` serves one set of classes.
+        paths = {k: folder / name / f"{name}_{k}.tflite" for k in kinds}
         files[name] = paths
         if all(path.exists() for path in paths.values()):
             continue
