@@ -1,4 +1,4 @@
-"""Contestants in processes of their own, timed in turn on one machine.
+"""Contestants timed in turn on one machine, mostly in processes of their own.
 
 A process of its own lets each run as its users run it: its memory allocator,
 environment variables and threads are not the others'.
@@ -93,3 +93,26 @@ def contest(contestants, task, repeats, batch, wanted):
         f"{rates[PLAIN] / best_plain:.2f} to the better layout "
         f"(wanted: {wanted})"
     )
+
+
+def best_of(runs, rounds, seconds=1.0):
+    """Best median time in ms of each function, all taking turns.
+
+    Args:
+        runs: Dictionary of functions.
+        rounds: Integer. Turns.
+        seconds: Float. How long a turn takes at least.
+    """
+    best = {}
+    for _ in range(rounds):
+        for key, run in runs.items():
+            run()
+            times = []
+            stop = time.monotonic() + seconds
+            while len(times) < 5 or time.monotonic() < stop:
+                start = time.perf_counter()
+                run()
+                times.append(1000 * (time.perf_counter() - start))
+            median = statistics.median(times)
+            best[key] = min(best.get(key, median), median)
+    return best

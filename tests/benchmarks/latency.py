@@ -12,13 +12,13 @@ thread; of each, the best of five medians counts. Then come the operations in
 which the time of each file goes.
 """
 
+import functools
 import json
 import pathlib
 import sys
 import time
 
 import keras
-import numpy as np
 from tiny_models import random_pixels
 
 import keras_ratn
@@ -27,6 +27,7 @@ from export.deploy_graph import deploy_graph
 from export.litert import LiteRTModel
 from export.operation_times import operation_times
 from export.tflite import to_tflite
+from tests.benchmarks.interleaved import best_of
 
 # name -> (builder, size, multiply-accumulates of convolutions and dense
 # layers; ResNet-50's as usually given)
@@ -75,25 +76,13 @@ def export(folder, names):
 
 def measure(files, rounds=ROUNDS):
     """Best median latency in ms of each file, all taking turns."""
-    runners = {}
+    runs = {}
     for path in files:
         file = LiteRTModel(path, num_threads=1)
         (name,) = file.inputs
         image = file.quantized(random_pixels(1, file.input_shape[1]))
-        runners[path] = (file.run, {name: image})
-    best = {}
-    for _ in range(rounds):
-        for path, (run, inputs) in runners.items():
-            run(**inputs)
-            times = []
-            stop = time.monotonic() + 1.0
-            while len(times) < 5 or time.monotonic() < stop:
-                start = time.perf_counter()
-                run(**inputs)
-                times.append(1000 * (time.perf_counter() - start))
-            median = float(np.median(times))
-            best[path] = min(best.get(path, median), median)
-    return best
+        runs[path] = functools.partial(file.run, **{name: image})
+    return best_of(runs, rounds)
 
 
 # Issue 4: largest int8 over float32, and what is aimed at.
