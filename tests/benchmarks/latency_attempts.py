@@ -100,6 +100,9 @@ ATTEMPTS = (
 def convert(inputs, outputs, path, integers):
     """Writes a file; of integers inside and at both ends if so."""
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
 
     model = keras.Model(inputs, outputs)
     shapes = [(1, *x.shape[1:]) for x in inputs]
@@ -110,9 +113,8 @@ def convert(inputs, outputs, path, integers):
     function = tf.function(
         call, [tf.TensorSpec(shape, tf.float32) for shape in shapes]
     )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function()], model
-    )
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     if integers:
         random = np.random.default_rng(1)
 
