@@ -136,10 +136,24 @@ def _read(file, shape):
     try:
         with Image.open(file) as image:
             # Phones store photos as the sensor lay and note how to turn them.
-            image = ImageOps.exif_transpose(image).convert(mode)
+            image = _eight_bits(ImageOps.exif_transpose(image)).convert(mode)
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(
-            f"{str(file)!r} cannot be read as an image. Mend it or remove it."
+            f"{str(file)!r} cannot be read as an image: {error}. Mend it or "
+            "remove it."
         ) from error
     image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, "float32").reshape(height, width, -1)
+
+
+def _eight_bits(image):
+    """Pixels 0-255, as `ratn train` reads them."""
+    from PIL import Image
+
+    # Older Pillow opens PNGs of 16 bits as mode I.
+    sixteen = image.mode == "I" and image.format == "PNG"
+    if sixteen or image.mode.startswith("I;16"):
+        return Image.fromarray(np.uint8(np.asarray(image) >> 8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of unknown range (mode {image.mode})")
+    return image

@@ -214,6 +214,19 @@ def _upright(image):
     return image
 
 
+def _eight_bits(image):
+    """Pixels 0-255: `convert` clips those of 16 bits, and all become white."""
+    from PIL import Image
+
+    # Older Pillow opens PNGs of 16 bits as mode I.
+    sixteen = image.mode == "I" and image.format == "PNG"
+    if sixteen or image.mode.startswith("I;16"):
+        return Image.fromarray(np.uint8(np.asarray(image) >> 8))
+    if image.mode in ("I", "F"):
+        raise RunError(f"has pixels of unknown range (mode {image.mode})")
+    return image
+
+
 def _tfds(config):
     import os
 
@@ -358,32 +371,34 @@ class _Reader:
 
     def read(self, paths):
         images = list(self.executor.map(self._decode, paths))
-        readable = np.array([image is not None for image in images])
+        readable = np.array([isinstance(x, np.ndarray) for x in images])
         blank = np.zeros((self.size, self.size, 3), np.uint8)
-        for path in (p for p, good in zip(paths, readable) if not good):
-            self._count(path)
-        return np.stack(
-            [blank if image is None else image for image in images]
-        ), readable
+        for number in np.flatnonzero(~readable):
+            self._count(paths[number], images[number])
+            images[number] = blank
+        return np.stack(images), readable
 
     def _decode(self, path):
+        """The image, or a string: why there is none."""
         from PIL import Image
 
         try:
             with Image.open(path) as image:
                 # Lets JPEG decode at a fraction of the size where it can.
                 image.draft("RGB", (self.size, self.size))
-                image = _upright(image).convert("RGB")
+                image = _eight_bits(_upright(image)).convert("RGB")
                 return _fit_image(image, self.size)
+        except RunError as error:
+            return str(error)
         except Exception:  # Pillow's decoders raise almost anything
-            return None
+            return "is empty or no image"
 
-    def _count(self, path):
+    def _count(self, path, reason):
         if path in self.corrupt:
             return
         self.corrupt.add(path)
         print(
-            f"skipped: {path} is empty or no image "
+            f"skipped: {path} {reason} "
             f"({len(self.corrupt)} of at most {self.limit})",
             file=sys.stderr,
         )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from export import images as export_images
 from training import sources
 from training.config import DataConfig
 from training.errors import RunError
@@ -117,6 +118,26 @@ def test_whatever_a_decoder_raises_is_a_corrupt_image(
     monkeypatch.setattr(Image.Image, "convert", convert)
     _, readable = load_source(config, 1).train.read(np.arange(2))
     assert not readable.any()
+
+
+def test_images_of_16_bits_keep_their_greys(tmp_path, capsys):
+    config = write_folder(tmp_path)
+    pixels = np.full((32, 32), 100 * 257, np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "cat" / "0.png")
+    unknown = Image.fromarray(pixels.astype("float32"))
+    unknown.save(tmp_path / "cat" / "1.png", format="TIFF")
+    config = dataclasses.replace(config, test_fraction=0.0)
+    images, readable = load_source(config, 1).train.read(np.arange(2))
+    assert list(readable) == [True, False]
+    assert (images[0] == 100).all()
+    assert "has pixels of unknown range (mode F)" in capsys.readouterr().err
+    # As the export reads them, for any number of channels.
+    path = tmp_path / "cat" / "0.png"
+    for channels in (1, 3, 4):
+        found = export_images._read(path, (32, 32, channels))
+        assert found.shape == (32, 32, channels) and found[0, 0, 0] == 100
+    with pytest.raises(ValueError, match="cannot be read .* unknown range"):
+        export_images._read(tmp_path / "cat" / "1.png", (32, 32, 3))
 
 
 def test_the_digits_without_scikit_learn(monkeypatch):
