@@ -30,7 +30,8 @@ def deploy_graph(
     are opened up. A batch normalization after a convolution is folded into
     it; any other becomes a 1x1 depthwise convolution with bias, one operation
     together with its ReLU, which int8 quantises channel by channel (as a
-    product and a sum it would get one scale for all channels). Scaling of the
+    product and a sum it would get one scale for all channels), but for one of
+    flat features, behind pooling, which stays. Scaling of the
     pixels is folded into the first convolution where that one does not pad:
     zeros padded after scaling mean the average colour, not black. Dropout and
     augmentation are gone, the layout is channels-last and the precision
@@ -239,21 +240,25 @@ class _Rewriter:
             return keras.layers.ReLU(name=name)
         return keras.layers.Activation(function, name=name)
 
-    def batch_normalization(self, layer, x, **_):
+    def batch_normalization(self, layer, x, **kwargs):
+        if layer.axis not in (-1, len(x.shape) - 1):
+            return self.kept_as_it_is(layer, x, **kwargs)
         channels = x.shape[-1]
         gamma = _array(layer.gamma) if layer.scale else np.ones(channels)
         beta = _array(layer.beta) if layer.center else np.zeros(channels)
         variance = _array(layer.moving_variance)
         scale = gamma / np.sqrt(variance + layer.epsilon)
         shift = beta - scale * _array(layer.moving_mean)
-        return self.scale_and_shift(layer, x, scale, shift, layer)
+        return self.scale_and_shift(layer, x, scale, shift, normalize=True)
 
     def normalization(self, layer, x, **_):
         channels = x.shape[-1]
         deviation = np.maximum(np.sqrt(_array(layer.variance)), 1e-7)
         mean = np.broadcast_to(_array(layer.mean).ravel(), channels)
-        scale = np.broadcast_to(1 / deviation.ravel(), channels)
-        return self.scale_and_shift(layer, x, scale, -mean * scale)
+        deviation = np.broadcast_to(deviation.ravel(), channels)
+        if layer.invert:
+            return self.scale_and_shift(layer, x, deviation, mean)
+        return self.scale_and_shift(layer, x, 1 / deviation, -mean / deviation)
 
     def rescaling(self, layer, x, **_):
         channels = x.shape[-1]
@@ -261,12 +266,13 @@ class _Rewriter:
         shift = np.broadcast_to(np.asarray(layer.offset, "float64"), channels)
         return self.scale_and_shift(layer, x, scale, shift)
 
-    def scale_and_shift(self, layer, x, scale, shift, normalization=None):
+    def scale_and_shift(self, layer, x, scale, shift, normalize=False):
         if id(x) in self.foldable:
             producer, axis = self.foldable[id(x)]
             if axis is not None:
                 return self._fold(producer, axis, x, scale, shift)
-        if normalization is not None and not self.depthwise_normalization:
+        flat = len(x.shape) != 4  # features of an image, not of its places
+        if flat or (normalize and not self.depthwise_normalization):
             return self._kept_normalization(layer, x, scale, shift)
         new = keras.layers.DepthwiseConv2D(
             1, depthwise_initializer="zeros", name=self.name(layer.name)
@@ -284,6 +290,13 @@ class _Rewriter:
         kernel = kernel * scale.reshape(shape)
         bias = bias * scale + shift
         producer.set_weights([kernel.astype("float32"), bias.astype("float32")])
+        if id(x) in self.affine:
+            source, before, offset = self.affine[id(x)]
+            self.affine[id(x)] = (
+                source,
+                before * scale,
+                offset * scale + shift,
+            )
         # The same tensor now also stands for the normalised one, which may
         # be used more often.
         del self.foldable[id(x)]

@@ -255,6 +255,78 @@ def test_opens_a_channels_first_model_inside():
     assert difference(expected, predict(deploy_graph(model), images)) < 1e-5
 
 
+def _with_values(layers):
+    """A model of these layers with batch statistics that are not trivial."""
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights(
+                [random.uniform(0.5, 2, v.shape) for v in layer.weights]
+            )
+    return model
+
+
+_CHAINS = {
+    "rescaling, batch normalization, convolution": lambda: [
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.BatchNormalization(),
+        keras.layers.Conv2D(4, 3),
+    ],
+    "rescaling twice, convolution": lambda: [
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Rescaling(2, -1),
+        keras.layers.Conv2D(4, 3),
+    ],
+    "rescaling, normalization, padded convolution": lambda: [
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.1] * 3),
+        keras.layers.Conv2D(4, 3, padding="same"),
+    ],
+    "batch normalization twice behind pooling": lambda: [
+        keras.layers.MaxPooling2D(),
+        keras.layers.BatchNormalization(),
+        keras.layers.BatchNormalization(),
+        keras.layers.Conv2D(4, 3),
+    ],
+    "inverted normalization": lambda: [
+        keras.layers.Normalization(
+            mean=[1.0, 2.0, 3.0], variance=[4.0] * 3, invert=True
+        ),
+        keras.layers.Conv2D(4, 3),
+    ],
+    "batch normalization of the head": lambda: [
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.BatchNormalization(),
+        keras.layers.Dense(4),
+    ],
+    "rescaling of the head": lambda: [
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Dense(4),
+    ],
+    "batch normalization over rows": lambda: [
+        keras.layers.BatchNormalization(axis=1),
+        keras.layers.Conv2D(4, 3),
+    ],
+}
+
+
+@pytest.mark.parametrize("depthwise", [True, False])
+@pytest.mark.parametrize("layers", _CHAINS.values(), ids=_CHAINS)
+def test_scales_and_shifts_in_a_row(layers, depthwise):
+    model = _with_values(layers())
+    images = np.random.default_rng(1).uniform(0, 255, (2, 8, 8, 3))
+    expected = keras.ops.convert_to_numpy(model(images))
+    deployed = deploy_graph(model, depthwise_normalization=depthwise)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(deployed(images)),
+        expected,
+        atol=1e-5 * scale,
+    )
+
+
 def test_can_keep_batch_normalizations():
     model = tiny_model(classifier_activation=None)
     deployed = deploy_graph(model, depthwise_normalization=False)
