@@ -6,8 +6,7 @@ import numpy as np
 
 from . import training_runs
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
-# The folders that `ratn train` reads, and which to take for want of another.
+# What `ratn train` reads, and which to take for want of another.
 _PARTS = {
     "train": ("train", "validation", "test"),
     "test": ("test", "validation", "train"),
@@ -109,21 +108,41 @@ def _from_arrays(path, shape, limit, seed, part):
 
 
 def _from_folder(path, shape, limit, seed, part):
-    if (path / "train").is_dir():
-        path = next(path / p for p in _PARTS[part] if (path / p).is_dir())
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES)
+    sources = training_runs.training("sources")
+    try:
+        parts = sources.part_folders(path)
+    except training_runs.training("errors").RunError as error:
+        raise ValueError(str(error)) from error
+    folder = next((parts[p] for p in _PARTS[part] if p in parts), path)
+    files = sources.image_files(folder)
     if not files:
+        suffixes = ", ".join(sorted(sources.IMAGE_SUFFIXES))
         raise ValueError(
-            f"There must be images ({', '.join(SUFFIXES)}) in the folder. "
-            f"Received: {str(path)!r}, which has none."
+            f"There must be images ({suffixes}) in the folder. "
+            f"Received: {str(folder)!r}, which has none."
         )
     files = [files[i] for i in _chosen(len(files), limit, seed)]
     images = np.stack([_read(file, shape) for file in files])
-    if any(file.parent == path for file in files):
+    if any(file.parent == folder for file in files):
         return images, None, None
-    names = sorted(f.name for f in path.iterdir() if f.is_dir())
-    labels = [names.index(file.relative_to(path).parts[0]) for file in files]
+    # Test images may lack some of the classes.
+    names = _class_names(parts.get("train", path))
+    unknown = set(_class_names(folder)) - set(names)
+    if unknown:
+        raise ValueError(
+            f"{str(folder)!r} must have the classes of the training images, "
+            f"{', '.join(names)}. Received: {', '.join(sorted(unknown))}"
+        )
+    labels = [names.index(file.relative_to(folder).parts[0]) for file in files]
     return images, np.array(labels), names
+
+
+def _class_names(folder):
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(".")
+    )
 
 
 def _read(file, shape):
@@ -131,12 +150,14 @@ def _read(file, shape):
     from PIL import Image
     from PIL import ImageOps
 
+    sources = training_runs.training("sources")
     height, width, channels = shape
     mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, "RGB")
     try:
         with Image.open(file) as image:
             # Phones store photos as the sensor lay and note how to turn them.
-            image = _eight_bits(ImageOps.exif_transpose(image)).convert(mode)
+            image = sources.eight_bits(ImageOps.exif_transpose(image))
+            image = image.convert(mode)
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(
             f"{str(file)!r} cannot be read as an image: {error}. Mend it or "
@@ -144,16 +165,3 @@ def _read(file, shape):
         ) from error
     image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, "float32").reshape(height, width, -1)
-
-
-def _eight_bits(image):
-    """Pixels 0-255, as `ratn train` reads them."""
-    from PIL import Image
-
-    # Older Pillow opens PNGs of 16 bits as mode I.
-    sixteen = image.mode == "I" and image.format == "PNG"
-    if sixteen or image.mode.startswith("I;16"):
-        return Image.fromarray(np.uint8(np.asarray(image) >> 8))
-    if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of unknown range (mode {image.mode})")
-    return image

@@ -1,5 +1,6 @@
 """Where images come from: TFDS, a folder, arrays, or scikit-learn's digits."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import pathlib
@@ -18,6 +19,13 @@ from .streams import MEMORY_LIMIT
 from .streams import Stream
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
+IMAGE_SUFFIXES |= {".tif", ".tiff"}
+# Names of folders, in any case.
+_PARTS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test", "testing"),
+}
 
 
 def load_source(config, seed):
@@ -214,7 +222,7 @@ def _upright(image):
     return image
 
 
-def _eight_bits(image):
+def eight_bits(image):
     """Pixels 0-255: `convert` clips those of 16 bits, and all become white."""
     from PIL import Image
 
@@ -223,7 +231,7 @@ def _eight_bits(image):
     if sixteen or image.mode.startswith("I;16"):
         return Image.fromarray(np.uint8(np.asarray(image) >> 8))
     if image.mode in ("I", "F"):
-        raise RunError(f"has pixels of unknown range (mode {image.mode})")
+        raise ValueError(f"pixels of unknown range (mode {image.mode})")
     return image
 
 
@@ -306,25 +314,76 @@ def _folder(config):
             "sub-folder of images for each class, or with train/ (and "
             "validation/, test/) of that kind."
         )
-    reader = _Reader(config)
-    if not (root / "train").is_dir():
-        names = _class_folders(root)
-        return Source(names, _folder_split(root, names, reader), None, None)
-    names = _class_folders(root / "train")
-    splits = {}
-    for part in ("train", "validation", "test"):
-        splits[part] = None
-        if (root / part).is_dir():
-            splits[part] = _folder_split(root / part, names, reader)
+    parts = part_folders(root) or {"train": root}
+    names = _class_names(parts["train"])
+    reader, unread = _Reader(config), collections.Counter()
+    splits = {"train": None, "validation": None, "test": None}
+    for part, folder in parts.items():
+        splits[part] = _folder_split(part, folder, names, reader, unread)
+    if unread:
+        endings = ", ".join(f"{k} ({n})" for k, n in sorted(unread.items()))
+        print(
+            f"not read: {unread.total()} files below {root} that end in "
+            f"{endings}",
+            file=sys.stderr,
+        )
     return Source(names, **splits)
 
 
-def _class_folders(root):
-    names = sorted(
-        path.name
+def part_folders(root):
+    """The folders of training, validation and test images, by part.
+
+    Empty where there are no training images of that kind: all folders are
+    classes then.
+    """
+    parts, classes = {}, []
+    for folder in _folders(root):
+        name = folder.name.lower()
+        part = next((p for p, names in _PARTS.items() if name in names), None)
+        if part in parts:
+            raise RunError(
+                f"{root} must have one folder of {part} images. Received: "
+                f"{parts[part].name} and {folder.name}. Rename one."
+            )
+        if part is None:
+            classes.append(folder)
+        else:
+            parts[part] = folder
+    # A train is a vehicle, too.
+    if "train" in parts and (_folders(parts["train"]) or not classes):
+        return parts
+    return {}
+
+
+def image_files(root, unread=None):
+    """All images below a folder, sorted; hidden files do not count.
+
+    Args:
+        root: `pathlib.Path`.
+        unread: Optional `Counter` of the endings of other files, to add to.
+    """
+    images = []
+    for path in root.rglob("*"):
+        # Such as macOS's ._1.jpg and .ipynb_checkpoints/.
+        if any(p.startswith(".") for p in path.relative_to(root).parts):
+            continue
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            images.append(path)
+        elif unread is not None and path.is_file():
+            unread[path.suffix.lower() or "nothing"] += 1
+    return sorted(images)
+
+
+def _folders(root):
+    return sorted(
+        path
         for path in root.iterdir()
         if path.is_dir() and not path.name.startswith(".")
     )
+
+
+def _class_names(root):
+    names = [folder.name for folder in _folders(root)]
     if len(names) < 2:
         raise RunError(
             f"{root} must hold a folder for each class, two at least. "
@@ -333,29 +392,29 @@ def _class_folders(root):
     return names
 
 
-def _folder_split(root, names, reader):
-    found = _class_folders(root)
-    if found != names:
+def _folder_split(part, root, names, reader, unread):
+    unknown = {folder.name for folder in _folders(root)} - set(names)
+    if unknown:
         raise RunError(
             f"{root} must have the classes of the training images, "
-            f"{', '.join(names)}. Received: {', '.join(found)}"
+            f"{', '.join(names)}. Received: {', '.join(sorted(unknown))}"
         )
-    paths, labels = [], []
-    for label, name in enumerate(names):
-        files = sorted(
-            path
-            for path in (root / name).rglob("*")
-            if path.suffix.lower() in IMAGE_SUFFIXES
-        )
-        if not files:
+    files = [image_files(root / name, unread) for name in names]
+    wanted = f"Wanted: files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
+    for name, found in zip(names, files):
+        if part == "train" and not found:
             raise RunError(
-                f"There are no images in {root / name}. Wanted: files ending "
-                f"in {', '.join(sorted(IMAGE_SUFFIXES))}; or remove the class."
+                f"There are no images in {root / name}. {wanted}; or remove "
+                "the class."
             )
-        paths += files
-        labels += [label] * len(files)
+    if not any(files):
+        raise RunError(
+            f"There are no images in {root}. {wanted}; or remove the folder."
+        )
+    paths = sum(files, [])
+    labels = np.repeat(np.arange(len(names)), [len(found) for found in files])
     return Split(
-        np.asarray(labels, "int32"),
+        labels.astype("int32"),
         lambda numbers: reader.read([paths[number] for number in numbers]),
     )
 
@@ -386,19 +445,17 @@ class _Reader:
             with Image.open(path) as image:
                 # Lets JPEG decode at a fraction of the size where it can.
                 image.draft("RGB", (self.size, self.size))
-                image = _eight_bits(_upright(image)).convert("RGB")
+                image = eight_bits(_upright(image)).convert("RGB")
                 return _fit_image(image, self.size)
-        except RunError as error:
-            return str(error)
-        except Exception:  # Pillow's decoders raise almost anything
-            return "is empty or no image"
+        except Exception as error:  # Pillow's decoders raise almost anything
+            return str(error) or type(error).__name__
 
     def _count(self, path, reason):
         if path in self.corrupt:
             return
         self.corrupt.add(path)
         print(
-            f"skipped: {path} {reason} "
+            f"skipped: {path} cannot be read: {reason} "
             f"({len(self.corrupt)} of at most {self.limit})",
             file=sys.stderr,
         )

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -53,6 +54,95 @@ def test_a_folder_split_by_the_seed(tmp_path):
     pixels = [p.read(np.arange(len(p)))[0][:, 0, 0, :2] for p in parts]
     # Every image is in one part.
     assert len(np.unique(np.concatenate(pixels), axis=0)) == 40
+
+
+def pixels_of(folder, part="train"):
+    """Colours of the images that the export takes, and their classes."""
+    images, labels, names = export_images.load_images(
+        folder, (32, 32, 3), part=part
+    )
+    return images[:, 0, 0], labels, names
+
+
+def test_hidden_files_and_folders_are_no_images(tmp_path):
+    config = write_folder(tmp_path)
+    (tmp_path / "cat" / "._0.png").write_bytes(b"Mac OS X")
+    hidden = tmp_path / "dog" / ".ipynb_checkpoints"
+    hidden.mkdir()
+    shutil.copy(tmp_path / "dog" / "0.png", hidden / "0-checkpoint.png")
+    (tmp_path / ".git").mkdir()
+    config = dataclasses.replace(config, test_fraction=0.0)
+    assert len(load_source(config, 1).train) == 8
+    pixels, labels, names = pixels_of(tmp_path)
+    assert len(pixels) == 8 and names == ["cat", "dog"]
+    np.testing.assert_array_equal(pixels[:, 0], 100 * labels)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("train", "val", "test"),
+        ("Training", "Valid", "Testing"),
+        ("TRAIN", "Validation", "Test"),
+    ],
+)
+def test_other_names_of_the_splits(tmp_path, parts):
+    config = write_folder(tmp_path, parts)
+    for path in (tmp_path / parts[1]).rglob("3.png"):
+        path.unlink()
+    for path in (tmp_path / parts[2]).rglob("[23].png"):
+        path.unlink()
+    source = load_source(config, seed=1)
+    splits = (source.train, source.validation, source.test)
+    assert [len(split) for split in splits] == [8, 6, 4]
+    assert source.class_names == ["cat", "dog"]
+    assert [len(pixels_of(tmp_path, p)[0]) for p in ("train", "test")] == [8, 4]
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path):
+    config = write_folder(tmp_path, ("train", "val", "valid"))
+    with pytest.raises(RunError, match="Received: val and valid. Rename"):
+        load_source(config, seed=1)
+    with pytest.raises(ValueError, match="Received: val and valid. Rename"):
+        pixels_of(tmp_path)
+
+
+def test_a_train_among_vehicles_is_a_class(tmp_path):
+    config = write_folder(tmp_path, classes=("Bus", "Train"))
+    assert load_source(config, seed=1).class_names == ["Bus", "Train"]
+
+
+def test_files_that_are_not_read_are_counted(tmp_path, capsys):
+    config = write_folder(tmp_path)
+    image = Image.open(tmp_path / "cat" / "0.png")
+    image.save(tmp_path / "cat" / "4.tif")
+    image.save(tmp_path / "dog" / "4.TIFF")
+    for name in ("a.heic", "b.HEIC", "notes"):
+        (tmp_path / "dog" / name).write_bytes(b"x")
+    config = dataclasses.replace(config, test_fraction=0.0)
+    train = load_source(config, 1).train
+    assert len(train) == 10 and train.read(np.arange(10))[1].all()
+    err = capsys.readouterr().err.splitlines()
+    assert err == [
+        f"not read: 3 files below {tmp_path} that end in .heic (2), nothing (1)"
+    ]
+
+
+def test_classes_may_lack_test_images(tmp_path):
+    config = write_folder(tmp_path, ("train",), ("cat", "cow", "dog"))
+    write_folder(tmp_path, ("test",), ("cow",))
+    (tmp_path / "test" / "dog").mkdir()
+    test = load_source(config, seed=1).test
+    assert list(test.labels) == [1] * 4
+    _, labels, names = pixels_of(tmp_path, "test")
+    assert names == ["cat", "cow", "dog"] and list(labels) == [1] * 4
+    (tmp_path / "test" / "hen").mkdir()
+    with pytest.raises(ValueError, match="classes of .* Received: hen"):
+        pixels_of(tmp_path, "test")
+    (tmp_path / "test" / "hen").rmdir()
+    shutil.rmtree(tmp_path / "test" / "cow")
+    with pytest.raises(RunError, match="no images in .*test. Wanted"):
+        load_source(config, seed=1)
 
 
 def test_the_centre_of_an_image_is_kept_at_its_aspect(tmp_path):
@@ -130,7 +220,10 @@ def test_images_of_16_bits_keep_their_greys(tmp_path, capsys):
     images, readable = load_source(config, 1).train.read(np.arange(2))
     assert list(readable) == [True, False]
     assert (images[0] == 100).all()
-    assert "has pixels of unknown range (mode F)" in capsys.readouterr().err
+    assert (
+        "cannot be read: pixels of unknown range (mode F)"
+        in capsys.readouterr().err
+    )
     # As the export reads them, for any number of channels.
     path = tmp_path / "cat" / "0.png"
     for channels in (1, 3, 4):
