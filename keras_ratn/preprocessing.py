@@ -53,6 +53,11 @@ def preprocess_input(images, family="imagenet", data_format=None):
     data_format = _common.standard_data_format(data_format)
     images = _checked_pixels(images)
     channels = images.shape[-1 if data_format == "channels_last" else -3]
+    if channels is None:  # 3 or not decides how they are scaled
+        raise ValueError(
+            "The number of channels must be known. Set the shape of the "
+            f"images beforehand. Received: shape={tuple(images.shape)}"
+        )
     images = ops.cast(images, keras.config.floatx())
     if channels != 3:
         return images / 127.5 - 1.0
@@ -69,16 +74,16 @@ def _checked_pixels(images):
     if isinstance(images, (list, tuple)):
         images = np.asarray(images)
     dtype = getattr(images, "dtype", type(images).__name__)
-    dtype = str(dtype).removeprefix("torch.")
+    dtype = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
     if not dtype.startswith(("uint", "int", "float", "bfloat")):
         raise ValueError(
             "Images must be an array or tensor of an integer or floating "
             f"dtype, holding pixels from 0 to 255. Received: dtype={dtype}"
         )
-    if len(images.shape) not in (3, 4):
+    if images.ndim not in (3, 4):
         raise ValueError(
             "Images must be one image of 3 dimensions or a batch of 4. "
-            f"Received: shape={tuple(images.shape)}"
+            f"Received: shape={images.shape}"
         )
     values = _values(images)
     if values is None:

@@ -67,6 +67,46 @@ def test_wrong_images_are_explained(images, words):
         keras_ratn.preprocess_input(images)
 
 
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int16", "int32", "float16", "bfloat16", "float32"]
+)
+def test_tensors_of_each_dtype_are_taken(dtype):
+    images = keras.ops.convert_to_tensor(WHITE // 5, dtype=dtype)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(keras_ratn.preprocess_input(images)),
+        keras.ops.convert_to_numpy(keras_ratn.preprocess_input(WHITE // 5)),
+        atol=1e-5,
+    )
+
+
+def test_tensors_are_checked_like_arrays():
+    for pixel, words in ((-1.0, "between 0 and 255"), (0.5, "look scaled")):
+        images = keras.ops.full((2, 2, 3), pixel)
+        with pytest.raises(ValueError, match=words):
+            keras_ratn.preprocess_input(images)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="maps TensorFlow tensors"
+)
+def test_a_dataset_is_mapped():
+    import tensorflow as tf
+
+    dataset = tf.data.Dataset.from_tensors(WHITE)
+    (scaled,) = dataset.map(keras_ratn.preprocess_input)
+    np.testing.assert_allclose(scaled[0, 1, 1], WHITE_AS["imagenet"], atol=2e-4)
+
+    for shape, words in (
+        (None, "3 dimensions or a batch of 4"),
+        ((1, None, None, None), "channels must be known"),
+    ):
+        images = tf.data.Dataset.from_generator(
+            lambda: [WHITE], output_signature=tf.TensorSpec(shape, "uint8")
+        )
+        with pytest.raises(ValueError, match=words):
+            images.map(keras_ratn.preprocess_input)
+
+
 def test_unknown_family_is_explained():
     with pytest.raises(ValueError, match="`family` must be one of"):
         keras_ratn.preprocess_input(WHITE, family="mnist")
