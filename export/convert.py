@@ -73,7 +73,10 @@ def load_model(path):
 
 def output_stem(model):
     """Path of what is made from a model, as yet without an ending."""
-    return pathlib.Path(str(model).replace(":", "_")).with_suffix("")
+    path = pathlib.Path(model)
+    if not path.is_file():  # weights by name
+        path = pathlib.Path(str(model).replace(":", "_"))
+    return path.with_suffix("")
 
 
 def _parser():

@@ -11,6 +11,8 @@ from typing import Literal
 
 import keras
 
+import keras_ratn
+
 from . import training_runs
 from .benchmark import benchmark
 from .convert import load_model
@@ -224,6 +226,9 @@ def _quantize(model, parsed):
         )
     say("reading images")
     source = training_runs.open_source(config.data, config.seed)
+    source = training_runs.training("classes").in_order_of(
+        source, keras_ratn.class_names(model)
+    )
     _check_classes(model, source)
     test = training_runs.test_split(source)
     calibration, _ = training_runs.drawn(source.train, NUM_CALIBRATION_IMAGES)

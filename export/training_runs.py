@@ -33,10 +33,10 @@ def experiment_of(path):
     Args:
         path: Path of a file in a run folder of `ratn train`.
     """
-    file = pathlib.Path(path).absolute().parent / CONFIG
-    # Weights by name are no file, wherever the command is called.
-    if not pathlib.Path(path).is_file() or not file.exists():
+    folder = _run_folder(path)
+    if folder is None:
         return None
+    file = folder / CONFIG
     try:
         return training("config").Experiment.read(file)
     except (KeyError, TypeError, ValueError) as error:
@@ -44,6 +44,14 @@ def experiment_of(path):
             f"{file} is no config of `ratn train`: {error}. Move the model "
             "elsewhere, or remove the file."
         ) from error
+
+
+def _run_folder(path):
+    """The folder of the run that a model file stands in, if it is one."""
+    path = pathlib.Path(path).absolute()
+    # Weights by name are no file, wherever the command is called.
+    is_in_run = path.is_file() and (path.parent / CONFIG).exists()
+    return path.parent if is_in_run else None
 
 
 def run_of(path):
@@ -56,8 +64,8 @@ def run_of(path):
         Dict with the run's `folder` and the git `commit` that it was made
         with, where `ratn train` noted it; `None` outside of run folders.
     """
-    folder = pathlib.Path(path or "").absolute().parent
-    if path is None or not (folder / CONFIG).exists():
+    folder = None if path is None else _run_folder(path)
+    if folder is None:
         return None
     results, commit = folder / "results.json", None
     if results.exists():

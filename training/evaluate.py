@@ -5,6 +5,7 @@ import json
 import pathlib
 import sys
 import warnings
+import zipfile
 from typing import Annotated
 
 import keras
@@ -14,6 +15,7 @@ import keras_ratn
 
 from .checkpoint import publish_text
 from .checkpoint import published
+from .classes import in_order_of
 from .command_line import tyro
 from .config import DataConfig
 from .config import Experiment
@@ -23,6 +25,7 @@ from .metrics import calibration_bins
 from .metrics import probabilities
 from .metrics import report
 from .networks import build_network
+from .runtime import make_folder
 from .sources import load_source
 
 PARTS = ("test", "validation", "train")
@@ -118,10 +121,14 @@ def evaluate(arguments):
         )
     if arguments.data.source != "digits" and not arguments.data.location:
         raise RunError("Name the images by --data.source and --data.location.")
+    out = pathlib.Path(arguments.out)
+    make_folder(out, "--out")
     predictor = load_predictor(arguments)
     size = _image_size(arguments, predictor)
     data = dataclasses.replace(arguments.data, image_size=size)
     source = load_source(data, arguments.seed)
+    if predictor is not None:
+        source = in_order_of(source, predictor.class_names)
     split = getattr(source, arguments.part)
     if split is None:
         raise RunError(
@@ -143,7 +150,7 @@ def evaluate(arguments):
         )
     result = report(scores, labels, source.class_names)
     result = {"model": arguments.model_file, "part": arguments.part, **result}
-    write(result, scores, labels, pathlib.Path(arguments.out))
+    write(result, scores, labels, out)
     print_table(result)
     return result
 
@@ -166,12 +173,12 @@ def _image_size(arguments, predictor):
 
 
 def predictions(predict, split, batch_size):
-    """Scores and labels of the readable images of a split, in order."""
+    """Probabilities and labels of a split's readable images, in order."""
     scores, labels = [], []
     for images, truth in _batches(split, batch_size):
         scores.append(predict(images))
         labels.append(truth)
-    return np.concatenate(scores), np.concatenate(labels)
+    return probabilities(np.concatenate(scores)), np.concatenate(labels)
 
 
 def _batches(split, batch_size):
@@ -187,7 +194,7 @@ def _batches(split, batch_size):
 
 
 def load_predictor(arguments):
-    """A function from uint8 images to probabilities.
+    """A function from uint8 images to scores.
 
     Returns `None` for weights, whose network is built when the classes are
     known.
@@ -234,7 +241,7 @@ def build_with_weights(arguments, data, source):
 
 
 class KerasPredictor:
-    """A function from uint8 images to probabilities, of a Keras model.
+    """A function from uint8 images to scores, of a Keras model.
 
     Args:
         model: `keras.Model` that gives probabilities or logits, and may give
@@ -244,17 +251,21 @@ class KerasPredictor:
     def __init__(self, model):
         self.model = model
         self.image_size = model.input_shape[2]  # in both data formats
+        self.class_names = keras_ratn.class_names(model)
         _scores_index(model.outputs)
 
     def __call__(self, images):
-        outputs = self.model.predict_on_batch(images.astype("float32"))
+        images = images.astype("float32")
+        if self.model.input_shape[-1] != images.shape[-1]:
+            images = images.transpose(0, 3, 1, 2)  # channels first
+        outputs = self.model.predict_on_batch(images)
         outputs = keras.tree.flatten(outputs)
         scores = outputs[_scores_index(outputs)]
-        return probabilities(keras.ops.convert_to_numpy(scores))
+        return keras.ops.convert_to_numpy(scores)
 
 
 class TFLitePredictor:
-    """A function from uint8 images to probabilities, on one thread.
+    """A function from uint8 images to scores, on one thread.
 
     Args:
         path: Path of a .tflite file with one input; its batch may be of any
@@ -269,6 +280,7 @@ class TFLitePredictor:
                 f".tflite files need `pip install keras_ratn[export]`: {error}"
             ) from error
 
+        self.class_names = _embedded_class_names(path)
         self.interpreter = Interpreter(model_path=str(path), num_threads=1)
         self.interpreter.allocate_tensors()
         self.inputs, *more = self.interpreter.get_input_details()
@@ -287,8 +299,7 @@ class TFLitePredictor:
             # Filled up with copies, for files whose batch is fixed.
             filled = batch[np.arange(size) % len(batch)]
             scores.append(self._run(filled)[: len(batch)])
-        scale = self.outputs["quantization"][0]
-        return probabilities(np.concatenate(scores), scale)
+        return np.concatenate(scores)
 
     def _run(self, value):
         if self.inputs["dtype"] != np.uint8:
@@ -300,6 +311,15 @@ class TFLitePredictor:
         if scale:
             scores = (scores.astype("float32") - zero_point) * scale
         return scores.astype("float32")
+
+
+def _embedded_class_names(path):
+    """What `ratn export` wrote into a .tflite file; `None` in others."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read("labels.txt").decode().splitlines()
+    except (zipfile.BadZipFile, KeyError):
+        return None
 
 
 def _scores_index(outputs):
@@ -324,10 +344,6 @@ def _quantized(value, details):
 
 def write(result, scores, labels, folder):
     """JSON, pictures, and the predictions that they were made of."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"Cannot make {folder}: {error.strerror}") from error
     publish_text(
         folder / "evaluation.json", json.dumps(result, indent=2) + "\n"
     )
@@ -368,6 +384,7 @@ def plot(result, scores, labels, path):
 def print_table(result):
     """The result on the terminal."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     print(
@@ -382,7 +399,7 @@ def print_table(result):
         table.add_column(name, justify="right")
     for row in result["classes"]:
         table.add_row(
-            row["class"],
+            escape(row["class"]),
             str(row["images"]),
             f"{row['recall']:.1%}",
             f"{row['precision']:.1%}",

@@ -1,6 +1,7 @@
 """`ratn export`, `ratn verify` and `ratn benchmark`, from file to file."""
 
 import json
+import pathlib
 import shutil
 
 import keras
@@ -12,8 +13,10 @@ from tiny_models import tiny_model
 from training_runs import smallest
 
 from export import benchmark
+from export import convert
 from export import flatbuffer
 from export import images as export_images
+from export import training_runs
 from export.operation_times import operation_times
 from export.published import publishing
 from export.saved_model import write_out
@@ -393,3 +396,17 @@ def test_images_are_turned_upright(tmp_path):
     lying.save(tmp_path / "photo.png", exif=exif)
     images, _, _ = export_images.load_images(tmp_path, (16, 16, 3))
     np.testing.assert_array_equal(images[0], upright)
+
+
+def test_a_colon_in_a_path_is_no_name(tmp_path, monkeypatch):
+    folder = tmp_path / "12:30"
+    folder.mkdir()
+    for name in ("best.keras", "config.json"):
+        (folder / name).touch()
+    assert convert.output_stem(folder / "best.keras") == folder / "best"
+    by_name = "CifarAttention56:cifar10"
+    expected = pathlib.Path("CifarAttention56_cifar10")
+    assert convert.output_stem(by_name) == expected
+    monkeypatch.chdir(folder)
+    assert training_runs.run_of("best.keras")["folder"] == str(folder)
+    assert training_runs.run_of(by_name) is None

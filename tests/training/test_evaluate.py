@@ -227,7 +227,71 @@ def test_a_model_that_gives_nan_is_refused(network, tmp_path, capsys):
     network.save(tmp_path / "model.keras")
     assert run(tmp_path / "model.keras", tmp_path) == 1
     assert "gives NaN for 50 of 50 images" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_at_once(
+    network, tmp_path, monkeypatch, capsys
+):
+    network.save(tmp_path / "model.keras")
+    (tmp_path / "out").write_text("a file in the way")
+    monkeypatch.setattr(evaluate, "load_predictor", None)
+    assert run(tmp_path / "model.keras", tmp_path) == 1
+    assert "Choose another one by --out" in capsys.readouterr().err
+
+
+def test_channels_first_models_are_evaluated(tmp_path):
+    """They get the same images, turned."""
+    options = {"classes": 10, "input_shape": (3, 32, 32)}
+    network = keras_ratn.ResidualAttentionNetwork(
+        architecture("smallest"), data_format="channels_first", **options
+    )
+    network.save(tmp_path / "model.keras")
+    assert run(tmp_path / "model.keras", tmp_path) == 0
+    split = load_source(DataConfig("digits", max_images=50), seed=1704).test
+    images, _ = split.read(np.arange(50))
+    expected = network.predict(
+        images.transpose(0, 3, 1, 2).astype("float32"), verbose=0
+    )
+    saved = np.load(tmp_path / "out" / "predictions.npz")
+    np.testing.assert_allclose(saved["scores"], expected, atol=1e-5)
+
+
+def test_classes_are_matched_by_their_names(network, tmp_path, capsys):
+    """A model that counts its classes in another order is as good."""
+    names = [str(digit) for digit in range(10)]
+    top = network.get_layer("predictions")
+    kernel, bias = top.get_weights()
+    results = []
+    for order in (np.arange(10), np.arange(10)[::-1]):
+        other = keras_ratn.ResidualAttentionNetwork(
+            architecture("smallest"),
+            classes=10,
+            class_names=[names[i] for i in order],
+        )
+        other.set_weights(network.get_weights())
+        other.get_layer("predictions").set_weights(
+            [kernel[:, order], bias[order]]
+        )
+        other.save(tmp_path / "model.keras")
+        assert run(tmp_path / "model.keras", tmp_path) == 0
+        text = (tmp_path / "out" / "evaluation.json").read_text()
+        results.append(json.loads(text))
+    plain, turned = results
+    assert turned["top1"] == plain["top1"]
+    assert turned["classes"] == plain["classes"][::-1]
+    assert "matched by their order" not in capsys.readouterr().out
+
+    other = keras_ratn.ResidualAttentionNetwork(
+        architecture("smallest"), classes=10, class_names=list("abcdefghij")
+    )
+    other.save(tmp_path / "model.keras")
+    assert run(tmp_path / "model.keras", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert (
+        "The data's classes, 0, 1, 2, ..., are not called as the model's, a, "
+        "b, c, ...: they are matched by their order." in out
+    )
 
 
 def test_a_model_with_other_classes_is_refused(tmp_path, capsys):

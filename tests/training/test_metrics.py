@@ -20,8 +20,10 @@ LABELS = np.array([0, 2, 1, 2])
 
 def test_logits_are_told_from_probabilities():
     assert probabilities(SCORES) is SCORES
-    rounded = np.round(SCORES * 8) / 8  # the first row sums up to 1.125
-    assert probabilities(rounded, step=1 / 8) is rounded
+    # A hundredth is 2.56 steps of 8 bits: the sum of a hundred is 1.17.
+    rounded = np.round(np.full((2, 100), 0.01) * 256) / 256
+    assert rounded.sum(axis=1).min() > 1.1
+    assert probabilities(rounded) is rounded
     found = probabilities(np.log(SCORES + 1e-30))
     np.testing.assert_allclose(found, SCORES, atol=1e-9)
     np.testing.assert_allclose(probabilities(np.zeros((2, 4))), 0.25)
