@@ -59,10 +59,10 @@ def predict(model, images):
     )
 
 
-def tune(model, images, labels, epochs=1):
+def tune(model, images, labels, epochs=1, learning_rate=1e-4):
     """Fits a quantisation-aware model by small steps."""
     steps = epochs * -(-len(images) // 32)
-    schedule = keras.optimizers.schedules.CosineDecay(1e-4, steps)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     model.compile(
         keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy"
     )

@@ -1,4 +1,4 @@
-"""What 8 bits cost a really trained network: handwritten digits."""
+"""What 8 bits cost really trained networks: of digits, and of photos."""
 
 import keras
 import numpy as np
@@ -70,6 +70,44 @@ def accuracy(scores, labels):
 
 def run(file, images):
     return LiteRTModel(file).predict(images)["scores"]
+
+
+@pytest.fixture
+def photos(shared, monkeypatch):
+    """CIFAR-10: images and labels, of training and of test."""
+    monkeypatch.syspath_prepend(shared / "data")
+    import read_packed
+
+    return read_packed.cifar10("train"), read_packed.cifar10("test")
+
+
+def test_cost_of_eight_bits_on_photos(photos, tmp_path):
+    """The weights that ship, tuned for 250 steps; all 10,000 test images."""
+    (images, labels), (unseen, truth) = photos
+    model = keras_ratn.create_model("CifarAttention56:cifar10")
+    unseen, calibration = unseen.astype("float32"), [images[:500]]
+    before = accuracy(predict(model, unseen), truth)
+    file = to_tflite(model, tmp_path / "post.tflite", "int8", calibration)
+    post_training = accuracy(run(file, unseen), truth)
+
+    aware = quantization_aware(model, calibration)
+    chosen = np.random.default_rng(0).permutation(len(images))[:8000]
+    tune(aware, images[chosen], labels[chosen], learning_rate=1e-5)
+    file = to_tflite(aware, tmp_path / "tuned.tflite", "int8")
+    assert not flatbuffer.not_integer(file)
+    simulated, actual = predict(aware, unseen), run(file, unseen)
+    tuned = accuracy(actual, truth)
+    agreement = (simulated.argmax(-1) == actual.argmax(-1)).mean()
+    close = (np.abs(simulated - actual) * 256 <= 3).mean()
+    print(
+        f"float {before:.4f}, post-training int8 {post_training:.4f}, tuned "
+        f"{tuned:.4f}; file against simulation: agreement {agreement:.4f}, "
+        f"within 3 steps {close:.4f}"
+    )
+    assert before - post_training <= 0.010
+    assert before - tuned <= 0.003
+    assert agreement >= 0.995
+    assert close >= 0.99
 
 
 def test_cost_of_eight_bits(model, digits, tmp_path):
