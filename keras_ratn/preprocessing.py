@@ -188,9 +188,10 @@ def decode_predictions(predictions, top=5, *, model=None, class_names=None):
             f"{len(class_names)} names, predictions for {scores.shape[1]} "
             "classes."
         )
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    # In float64, since the negative of a small integer wraps around.
+    best = np.argsort(-scores.astype("float64"), axis=1, kind="stable")
     return [
-        [(int(i), class_names[i], float(row[i])) for i in order]
+        [(int(i), class_names[i], float(row[i])) for i in order[:top]]
         for row, order in zip(scores, best)
     ]
 

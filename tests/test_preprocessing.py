@@ -123,6 +123,18 @@ def test_predictions_are_named_best_first():
     ]
 
 
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.array([[-128, 5, 127, 5]], "int8"),
+        np.array([[0, 5, 255, 5]], "uint8"),
+    ],
+)
+def test_integer_scores_are_ranked_too(scores):
+    decoded = keras_ratn.decode_predictions(scores, 4, class_names="abcd")
+    assert [name for _, name, _ in decoded[0]] == ["c", "b", "d", "a"]
+
+
 def test_names_come_from_the_model():
     inputs = keras.Input((4,))
     head = keras_ratn.layers.ClassificationHead(2, ["cat", "dog"])
