@@ -224,7 +224,7 @@ def response_profile(model, data, batch_size=32, relative=True):
         responses = profiler.predict_on_batch(images)
         count += len(images)
         for name, values in responses.items():
-            totals[name] += float(np.sum(values))
+            totals[name] += float(np.sum(values, dtype="float64"))
     if not count:
         raise ValueError("`data` must hold at least one image.")
     profile = {name: total / count for name, total in totals.items()}
@@ -263,11 +263,16 @@ def _stretch(maps):
 
 def _chosen(modules, views):
     if modules is None:
-        last_of_stage = {name.split("_")[0]: name for name in views}
-        return list(last_of_stage.values())
+        return list({_stage(name): name for name in views}.values())
     for name in modules:
         _common.one_of("modules", name, list(views))
     return list(modules)
+
+
+def _stage(name):
+    """The stage of a module, with the models that it is nested in."""
+    model, _, own = name.rpartition("/")
+    return model, own.split("_")[0]
 
 
 def _pictures(model, images):

@@ -113,6 +113,18 @@ def test_figure_shows_the_last_module_of_each_stage(model, tmp_path):
         keras_ratn.plot_attention(model, IMAGES[:1], modules=["stage9"])
 
 
+def test_figure_of_nested_models_shows_each_ones_stages(model):
+    inner = keras.Model(model.inputs, model.output, name="my_inner_net")
+    images = keras.Input((32, 32, 3))
+    outer = keras.Model(images, inner(images))
+    figure = keras_ratn.plot_attention(outer, IMAGES[:1])
+    labels = [axis.get_ylabel() for axis in figure.axes[::4]]
+    assert labels == [
+        "my\ninner\nnet/stage1\nattention1",
+        "my\ninner\nnet/stage2\nattention2",
+    ]
+
+
 def test_a_model_without_masks_is_explained():
     inputs = keras.Input((4, 4, 3))
     plain = keras.Model(inputs, keras.layers.ReLU()(inputs))
@@ -148,6 +160,16 @@ def test_response_profile_by_hand(model):
         assert value == pytest.approx(profile[name] / largest, rel=1e-4)
     with pytest.raises(ValueError, match="at least one image"):
         keras_ratn.response_profile(model, [])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_response_profile_sums_in_double_precision(dtype):
+    inputs = keras.Input((1, 1, 1), dtype=dtype)
+    layer = keras.layers.Identity(dtype=dtype, name="stage1_unit")
+    model = keras.Model(inputs, layer(inputs))
+    data = np.full((300, 1, 1, 1), 1000.0, "float32")
+    profile = keras_ratn.response_profile(model, data, 300, relative=False)
+    assert profile == {"stage1_unit": 1000.0}
 
 
 def test_feature_pyramid_levels():
