@@ -9,6 +9,7 @@ batches go through `tf.data`.
 import concurrent.futures
 import contextlib
 import dataclasses
+import hashlib
 import math
 from collections.abc import Callable
 
@@ -35,11 +36,13 @@ class Split:
         read: Function from an array of numbers to the pair `(images,
             readable)`: uint8 `(n, size, size, channels)`, boolean `(n,)`.
         errors: List. The `RunError`s of its batches, see `own_errors`.
+        names: Optional array of strings, what the images are called.
     """
 
     labels: np.ndarray
     read: Callable
     errors: list = dataclasses.field(default_factory=list, compare=False)
+    names: np.ndarray | None = None
 
     def __len__(self):
         return len(self.labels)
@@ -48,8 +51,18 @@ class Split:
         """The split of these images only."""
         numbers = np.asarray(numbers)
         return Split(
-            self.labels[numbers], lambda chosen: self.read(numbers[chosen])
+            self.labels[numbers],
+            lambda chosen: self.read(numbers[chosen]),
+            names=None if self.names is None else self.names[numbers],
         )
+
+    def fingerprint(self):
+        """What tells it from other splits, as JSON takes it; reads no image."""
+        digest = hashlib.sha256(np.asarray(self.labels, "<i4").tobytes())
+        if self.names is not None:
+            names = "\n".join(self.names)
+            digest.update(names.encode("utf-8", "surrogateescape"))
+        return {"images": len(self), "sha256": digest.hexdigest()}
 
     def explain(self, error):
         """The `RunError` that TensorFlow's error stands for, or `None`."""
@@ -105,6 +118,14 @@ class Source:
     validation: Split | None
     test: Split | None
     channels: int = 3
+
+    def fingerprint(self):
+        """What tells these images from others, as JSON takes it."""
+        found = {"classes": list(self.class_names)}
+        for part in ("train", "validation", "test"):
+            split = getattr(self, part)
+            found[part] = None if split is None else split.fingerprint()
+        return found
 
 
 def hold_out(split, fraction, seed):

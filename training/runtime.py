@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import datetime
+import hashlib
 import json
 import os
 import pathlib
@@ -185,6 +186,48 @@ def open_run(folder, config):
     make_folder(folder, "--run-dir")
     publish_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
     return folder
+
+
+def check_inputs(folder, config, source=None):
+    """Refuses to go on with other images or weights than a run began with.
+
+    Where images are held out, one file more would deal all of them anew, and
+    the run would be tested on what it was trained on.
+
+    Args:
+        folder: `pathlib.Path` of the run.
+        config: `Experiment`.
+        source: Optional `Source`, where it is at hand.
+
+    Returns:
+        Dictionary of what was found, for `inputs.json`.
+    """
+    found = {} if source is None else {"data": source.fingerprint()}
+    if config.init is not None and pathlib.Path(config.init).is_file():
+        with open(config.init, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found["init"] = {"sha256": digest}
+    path = folder / "inputs.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    common = found.keys() & kept.keys()
+    changed = differences(
+        {key: kept[key] for key in common}, {key: found[key] for key in common}
+    )
+    if changed:
+        lines = "\n  ".join(line[:200] for line in changed)
+        raise RunError(
+            f"{folder} holds a run that began with other images or weights:\n"
+            f"  {lines}\nPut them back as they were, or choose another "
+            "--run-dir."
+        )
+    return {**kept, **found}
+
+
+def record_inputs(folder, inputs):
+    """Notes what `check_inputs` found, once."""
+    path = folder / "inputs.json"
+    if not path.exists():
+        publish_text(path, json.dumps(inputs, indent=2) + "\n")
 
 
 def make_folder(folder, option):

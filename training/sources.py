@@ -416,6 +416,8 @@ def _folder_split(part, root, names, reader, unread):
     return Split(
         labels.astype("int32"),
         lambda numbers: reader.read([paths[number] for number in numbers]),
+        # Objects: an array of strings has all of them as long as the longest.
+        names=np.array([p.relative_to(root).as_posix() for p in paths], object),
     )
 
 

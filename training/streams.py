@@ -32,6 +32,11 @@ class Stream:
     def __len__(self):
         return self.info.splits[self.part].num_examples
 
+    def fingerprint(self):
+        """As `data.Split.fingerprint`."""
+        split = self.info.splits[self.part]
+        return {"images": len(self), "bytes": int(split.num_bytes)}
+
     def training_batches(
         self, batch_size, seed, epochs, first_epoch=0, shard=None
     ):

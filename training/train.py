@@ -39,11 +39,13 @@ from .optimization import learning_rate_factors
 from .resident import check_resident
 from .resident import report
 from .resident import ResidentTraining
+from .runtime import check_inputs
 from .runtime import Devices
 from .runtime import environment
 from .runtime import open_run
 from .runtime import prepare_keras
 from .runtime import record_environment
+from .runtime import record_inputs
 from .sources import load_source
 
 
@@ -158,7 +160,9 @@ def run(
     if profile and not config.runtime.resident:
         raise RunError("`profile` needs --runtime.resident.")
     if not dry_run and is_finished(run_dir):
-        return stored_results(open_run(run_dir, config))
+        folder = open_run(run_dir, config)
+        check_inputs(folder, config, source)
+        return stored_results(folder)
     started = started or time.monotonic()
     prepare_keras(config)
     devices = Devices(config.runtime.devices, config.batch_size)
@@ -178,6 +182,7 @@ def run(
     if dry_run:
         return None
     folder = open_run(run_dir, config)
+    inputs = check_inputs(folder, config, source)
     devices.synchronize(model)
 
     def save(path):
@@ -190,6 +195,7 @@ def run(
     done = state["epoch"] if state else 0
     if devices.writes:
         remove_leftovers(folder)
+        record_inputs(folder, inputs)
         record_environment(folder, done)
     record = callbacks.Record(
         folder, steps * config.batch_size, state, save, devices.writes

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from training import runtime
 from training import train
 from training.checkpoint import load_checkpoint
 from training.checkpoint import save_checkpoint
+from training.config import DataConfig
 from training.config import RuntimeConfig
 from training.data import EvaluationBatches
+from training.data import Split
 from training.errors import RunError
 from training.model import compile_model
 from training.model import TrainingModel
@@ -53,6 +56,7 @@ def test_a_run_leaves_its_record(tmp_path):
         "last.keras",
         "checkpoint.npz",
         "curves.png",
+        "inputs.json",
         "results.json",
     }
     assert json.loads((tmp_path / "config.json").read_text()) == (
@@ -197,6 +201,84 @@ def test_a_changed_config_is_refused_with_the_difference(tmp_path):
     with pytest.raises(RunError, match="another config") as error:
         train.open_run(tmp_path, smallest(seed=7))
     assert "seed: 1704 -> 7" in str(error.value)
+
+
+def photo_folder(root, count=20):
+    """Noise in two classes, and the experiment that tells them apart."""
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = random.integers(0, 256, (32, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{index:02d}.png")
+    return smallest(data=DataConfig(source="folder", location=str(root)))
+
+
+def test_changed_data_are_refused(tmp_path, capsys):
+    """They would be held out otherwise: tested on what was trained on."""
+    photos, folder = tmp_path / "photos", tmp_path / "run"
+    config = photo_folder(photos)
+    train.run(config, folder, time_limit=0)
+    kept = json.loads((folder / "inputs.json").read_text())["data"]
+    assert kept["classes"] == ["cat", "dog"]
+    assert (kept["train"]["images"], kept["test"]["images"]) == (36, 4)
+    before = (folder / "checkpoint.npz").read_bytes()
+    (photos / "cat" / "19.png").rename(photos / "cat" / "x.png")
+    with pytest.raises(RunError, match="other images or weights") as error:
+        train.run(config, folder)
+    assert "data.train.sha256" in str(error.value)
+    assert "another --run-dir" in str(error.value)
+    (photos / "cat" / "x.png").unlink()
+    with pytest.raises(RunError, match="data.train.images: 36 -> 35"):
+        train.run(config, folder)
+    assert (folder / "checkpoint.npz").read_bytes() == before
+    # Older runs have no such file.
+    (folder / "inputs.json").unlink()
+    results = train.run(config, folder)
+    assert train.run(config, folder) == results
+    # A finished one is compared where the data are at hand anyway.
+    (photos / "cat" / "18.png").unlink()
+    assert train.run(config, folder) == results
+    source = load_source(config.data, config.seed)
+    with pytest.raises(RunError, match="data.train.images: 35 -> 34"):
+        train.run(config, folder, source=source)
+
+
+def test_labels_and_names_tell_images_apart():
+    names = np.array(["a", "b", "c"], object)
+    split = Split(np.arange(3), None, names=names)
+    found = split.fingerprint()
+    assert found["images"] == 3
+    assert split.subset([0, 1, 2]).fingerprint() == found
+    others = (
+        split.subset([0, 2, 1]),
+        Split(np.array([0, 1, 1]), None, names=names),
+        Split(np.arange(3), None, names=names[::-1]),
+        Split(np.arange(3), None),
+    )
+    assert all(other.fingerprint() != found for other in others)
+
+
+def test_changed_weights_to_start_from_are_refused(tmp_path):
+    start, folder = tmp_path / "start.keras", tmp_path / "run"
+    config = smallest(init=str(start))
+    names = [str(digit) for digit in range(10)]
+    network = build_network(smallest(), names)
+    network.save(start)
+    train.run(config, folder, time_limit=0)
+    network.set_weights([w + 1 for w in network.get_weights()])
+    network.save(start)
+    with pytest.raises(RunError, match="init.sha256: '"):
+        train.run(config, folder)
+    shutil.copy(folder / "last.keras", start)
+    (folder / "inputs.json").unlink()
+    results = train.run(config, folder)
+    assert train.run(config, folder) == results
+    network.save(start)
+    with pytest.raises(RunError, match="init.sha256: '"):
+        train.run(config, folder)
+    start.unlink()
+    assert train.run(config, folder) == results
 
 
 def test_a_run_stops_at_nan_and_keeps_the_last_good_model(tmp_path):
