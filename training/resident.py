@@ -155,8 +155,7 @@ class ResidentTraining:
             logs, wrong = self.run_epoch(epoch)
             if wrong is not None:
                 logs["loss"] = float("nan")
-                iterations = model.optimizer.iterations
-                iterations.assign(iterations - (self.steps - wrong - 1))
+                _set_back(model.optimizer, self.steps - wrong - 1)
             callbacks.on_train_batch_end(self.steps - 1, logs)
             if validation is not None:
                 scores = model.evaluate(
@@ -197,6 +196,14 @@ class ResidentTraining:
             "images_per_second": round(last * self.batch_size / seconds, 1),
             "shares": shares,
         }
+
+
+def _set_back(optimizer, steps):
+    """Lets the optimizer count so many steps fewer."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    # Where gradients are accumulated, `iterations` is a number of updates.
+    steps_done = optimizer.variables[0]
+    steps_done.assign(steps_done - steps)
 
 
 def check_resident(split):

@@ -112,6 +112,23 @@ def test_names_the_first_step_without_a_number(results):
     assert results["wrong"] == 0
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("accumulation, left", [(None, 3), (2, 1)])
+def test_steps_after_a_wrong_one_do_not_count(precision, accumulation, left):
+    keras.config.set_dtype_policy(precision)
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile(
+        keras.optimizers.SGD(gradient_accumulation_steps=accumulation)
+    )
+    optimizer = model.optimizer  # wrapped for float16
+    optimizer.build(model.trainable_variables)
+    for _ in range(5):
+        optimizer.apply([keras.ops.zeros(v.shape) for v in model.weights])
+    resident._set_back(optimizer, 2)
+    assert int(optimizer.iterations) == left
+
+
 def test_report_projects_the_whole_time(tmp_path, capsys):
     profile = {
         "compile_seconds": 3.0,

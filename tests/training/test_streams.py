@@ -34,7 +34,9 @@ def stream(tmp_path):
         image = tf.io.parse_tensor(tf.strings.substr(record, 1, -1), tf.uint8)
         return {"image": tf.ensure_shape(image, (40, 60, 3)), "label": label}
 
-    split = types.SimpleNamespace(num_examples=COUNT, filepaths=paths)
+    split = types.SimpleNamespace(
+        num_examples=COUNT, num_bytes=999, filepaths=paths
+    )
     features = types.SimpleNamespace(deserialize_example=deserialize_example)
     info = types.SimpleNamespace(
         name="tiny", splits={"train": split}, features=features
@@ -74,6 +76,10 @@ def test_evaluation_counts_each_image_once(stream):
         total += weights.sum()
     assert sorted(counted) == list(range(COUNT))
     assert total == pytest.approx(25)
+
+
+def test_its_size_tells_it_from_others(stream):
+    assert stream.fingerprint() == {"images": COUNT, "bytes": 999}
 
 
 @pytest.mark.parametrize("through", ["batches", "fit"])
