@@ -5,6 +5,8 @@ import concurrent.futures
 import dataclasses
 import pathlib
 import sys
+import zipfile
+import zlib
 
 import numpy as np
 
@@ -26,6 +28,9 @@ _PARTS = {
     "validation": ("validation", "valid", "val"),
     "test": ("test", "testing"),
 }
+# What NumPy raises for files that are damaged or not its own.
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError)
+_UNREADABLE += (zipfile.BadZipFile, zlib.error)
 
 
 def load_source(config, seed):
@@ -89,12 +94,12 @@ def read_labels(path, source):
     """Labels in a `.npy` file, or under the key of `FILE.npz:KEY`."""
     name, _, key = path.partition(".npz:")
     try:
+        labels = np.load(f"{name}.npz" if key else path)
         if key:
-            with np.load(f"{name}.npz") as file:
-                labels = file[key]
-        else:
-            labels = np.load(path)
-    except (OSError, ValueError, KeyError) as error:
+            labels = labels[key]
+        if not isinstance(labels, np.ndarray):
+            raise ValueError(f"it holds the arrays {', '.join(labels)}")
+    except _UNREADABLE as error:
         raise RunError(
             f"`data.label_file` cannot be read: {path}: {error}. Wanted: "
             "FILE.npy or FILE.npz:KEY."
@@ -105,6 +110,7 @@ def read_labels(path, source):
             f"{len(source.train)} training images. Received: {path} with "
             f"labels of shape {labels.shape}"
         )
+    _check_numbers(labels, "`data.label_file`")
     classes = len(source.class_names)
     if labels.min() < 0 or labels.max() >= classes:
         raise RunError(
@@ -136,36 +142,58 @@ def _digits(config):
     )
 
 
+def _check_numbers(labels, name):
+    whole = labels.dtype.kind in "biu"
+    if labels.dtype.kind == "f":
+        whole = np.all(np.isfinite(labels) & (labels == np.floor(labels)))
+    if not whole:
+        raise RunError(
+            f"{name} must hold the numbers of classes: 0, 1, 2, ... "
+            f"Received: {labels.dtype}, such as {labels.flat[0]}"
+        )
+
+
 def _npz(config):
     path = pathlib.Path(config.location).expanduser()
     wanted = "Wanted: x_train and y_train, and x_test and y_test if there are."
     try:
-        with np.load(path) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError) as error:
+        file = np.load(path)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it is one array without a name")
+        arrays = {key: file[key] for key in file}
+    except _UNREADABLE as error:
         raise RunError(f"{path} cannot be read: {error}. {wanted}") from error
-    if not {"x_train", "y_train"} <= set(arrays):
+    parts = ["train"]
+    parts += [p for p in ("validation", "test") if f"x_{p}" in arrays]
+    missing = {f"{x}_{part}" for part in parts for x in "xy"} - set(arrays)
+    if missing:
         raise RunError(
-            f"{path} holds the arrays {', '.join(arrays) or 'none'}. {wanted}"
+            f"{path} lacks {', '.join(sorted(missing))} and holds the arrays "
+            f"{', '.join(arrays) or 'none'}. {wanted}"
         )
-    labels = arrays["y_train"].reshape(-1)
-    if "class_names" in arrays:
-        names = [str(name) for name in arrays["class_names"]]
-    else:
-        names = [str(number) for number in range(int(labels.max()) + 1)]
-    splits = {}
-    for part in ("train", "validation", "test"):
-        splits[part] = None
-        if f"x_{part}" in arrays:
-            splits[part] = _checked_arrays(
-                arrays[f"x_{part}"], arrays[f"y_{part}"], part, config, names
+    names = arrays.get("class_names")
+    splits = {"train": None, "validation": None, "test": None}
+    for part in parts:
+        labels = arrays[f"y_{part}"].reshape(-1)
+        images = _checked_images(arrays[f"x_{part}"], labels, part)
+        if names is None:
+            names = np.arange(int(labels.max()) + 1)
+        if labels.min() < 0 or labels.max() >= len(names):
+            raise RunError(
+                f"y_{part} must hold labels from 0 to {len(names) - 1}. "
+                f"Received: labels from {labels.min()} to {labels.max()}"
             )
-    channels = splits["train"].read(np.arange(1))[0].shape[-1]
-    return Source(names, **splits, channels=channels)
+        splits[part] = array_split(_resized(images, config), labels)
+    channels = [splits[p].read(np.arange(1))[0].shape[-1] for p in parts]
+    if len(set(channels)) > 1:
+        raise RunError(
+            f"The images of {path} must have the same number of channels. "
+            f"Received: {dict(zip(parts, channels))}"
+        )
+    return Source([str(x) for x in names], **splits, channels=channels[0])
 
 
-def _checked_arrays(images, labels, part, config, names):
-    labels = labels.reshape(-1)
+def _checked_images(images, labels, part):
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.dtype != np.uint8:
@@ -173,26 +201,34 @@ def _checked_arrays(images, labels, part, config, names):
             f"x_{part} must be uint8 of shape (images, height, width, "
             f"channels). Received: {images.dtype} of shape {images.shape}"
         )
-    if len(images) != len(labels) or labels.max() >= len(names):
+    if len(images) != len(labels) or not len(images):
         raise RunError(
-            f"y_{part} must hold one label below {len(names)} for each of "
-            f"{len(images)} images. Received: {len(labels)} labels up to "
-            f"{labels.max()}"
+            f"y_{part} must hold one label for each image of x_{part}, one at "
+            f"least. Received: {len(labels)} labels for {len(images)} images"
         )
-    return array_split(_resized(images, config), labels)
+    _check_numbers(labels, f"y_{part}")
+    return images
 
 
 def _resized(images, config):
     size = config.image_size
     if images.shape[1:3] == (size, size):
         return images
-    return np.stack([_fit_image(_to_pil(image), size) for image in images])
+    return np.stack([_fit_array(image, size) for image in images])
 
 
-def _to_pil(image):
+def _fit_array(image, size):
+    """`_fit_image` of an array with any number of channels."""
     from PIL import Image
 
-    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    if image.shape[-1] == 3:
+        return _fit_image(Image.fromarray(image), size)
+    # One by one: of two or four Pillow takes the last for opacity, and clears
+    # the others where it is 0.
+    channels = np.moveaxis(image, -1, 0)
+    return np.concatenate(
+        [_fit_image(Image.fromarray(x), size) for x in channels], axis=-1
+    )
 
 
 def _fit_image(image, size):
@@ -296,7 +332,7 @@ def _tfds_split(tfds, builder, part, config):
     for example in tfds.as_numpy(dataset):
         image = example["image"]
         if image.shape[:2] != (size, size):
-            image = _fit_image(_to_pil(image), size)
+            image = _fit_array(image, size)
         images.append(image)
         labels.append(example["label"])
         names.append(example.get("id", b""))

@@ -305,10 +305,23 @@ def test_arrays_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     "arrays, message",
     [
-        ({"y_train": None}, "holds the arrays x_train, x_test, y_test"),
+        ({"y_train": None}, "lacks y_train and holds the arrays x_train, x_t"),
         ({"x_train": np.zeros((20, 32, 32, 3))}, "x_train must be uint8"),
-        ({"y_test": np.arange(5) % 4}, "y_test must hold one label below 4"),
-        ({"y_test": np.arange(6)}, "labels up to 5"),
+        ({"y_test": np.arange(5) % 4}, "5 labels for 6 images"),
+        ({"y_test": np.arange(6)}, "from 0 to 3. Received: labels from 0 to 5"),
+        ({"y_train": np.arange(20) % 4 - 1}, "Received: labels from -1 to 2"),
+        ({"y_train": np.array(["a", "b"] * 10)}, "Received: <U1, such as a"),
+        ({"y_train": np.arange(20) + 0.5}, "Received: float64, such as 0.5"),
+        ({"y_train": np.arange(20) + np.nan}, "float64, such as nan"),
+        ({"y_test": None}, "lacks y_test and holds .*x_test. Wanted"),
+        (
+            {"x_test": np.zeros((0, 32, 32, 3), "u1"), "y_test": np.zeros(0)},
+            "0 labels for 0 images",
+        ),
+        (
+            {"x_test": np.zeros((6, 32, 32, 1), "u1")},
+            "Received: {'train': 3, 'test': 1}",
+        ),
     ],
 )
 def test_arrays_that_are_wrong_say_what_was_wanted(tmp_path, arrays, message):
@@ -318,9 +331,34 @@ def test_arrays_that_are_wrong_say_what_was_wanted(tmp_path, arrays, message):
 
 
 def test_a_file_that_is_no_npz(tmp_path):
+    def assert_refused(name, message="cannot be read"):
+        with pytest.raises(RunError, match=message):
+            load_source(DataConfig("npz", str(tmp_path / name)), seed=1)
+
     (tmp_path / "a.npz").write_text("no")
-    with pytest.raises(RunError, match="cannot be read"):
-        load_source(DataConfig("npz", str(tmp_path / "a.npz")), seed=1)
+    assert_refused("a.npz")
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    assert_refused("a.npy", "is one array without a name. Wanted: x_train")
+    write_npz(tmp_path / "half.npz")
+    whole = (tmp_path / "half.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    assert_refused("half.npz")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    assert_refused("empty.npz")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+def test_channels_do_not_touch_each_other(tmp_path, channels):
+    """Pillow would take the last of 2 or 4 for opacity."""
+    values = np.array([200, 150, 100, 0, 50])[:channels]
+    values[-1] = 0
+    images = np.broadcast_to(values.astype("u1"), (20, 48, 40, channels))
+    config, _ = write_npz(tmp_path / "a.npz", x_train=images, x_test=images[:6])
+    source = load_source(config, seed=1)
+    assert source.channels == channels
+    found, _ = source.train.read(np.arange(20))
+    assert found.shape == (20, 32, 32, channels)
+    assert (found == values).all()
 
 
 def test_label_noise_and_label_files_never_touch_the_test_labels(tmp_path):
@@ -363,6 +401,8 @@ def test_test_images_that_are_held_out_keep_their_own_labels(tmp_path):
     [
         (np.zeros(19, int), "one label for each of the 20 training images"),
         (np.full(20, 4), "labels from 0 to 3. Received: .* from 4 to 4"),
+        (np.full(20, "cat"), "numbers of classes.* <U3, such as cat"),
+        (np.full(20, 0.9), "numbers of classes.* float64, such as 0.9"),
     ],
 )
 def test_label_files_that_do_not_fit(tmp_path, labels, message):
@@ -373,9 +413,16 @@ def test_label_files_that_do_not_fit(tmp_path, labels, message):
     )
     with pytest.raises(RunError, match=message):
         load_source(config, seed=1)
-    config = dataclasses.replace(config, label_file="nowhere.npz:key")
-    with pytest.raises(RunError, match="cannot be read.*FILE.npz:KEY"):
-        load_source(config, seed=1)
+    np.savez(tmp_path / "labels.npz", worst=labels, best=labels)
+    for file, reason in (
+        ("nowhere.npz:key", "No such file"),
+        ("labels.npz:none", "none"),
+        ("labels.npz", "it holds the arrays worst, best"),
+    ):
+        config = dataclasses.replace(config, label_file=str(tmp_path / file))
+        message = f"cannot be read.*{reason}.*FILE.npz:KEY"
+        with pytest.raises(RunError, match=message):
+            load_source(config, seed=1)
 
 
 def test_a_tfds_name_that_is_not_there_says_how_to_prepare_it(tmp_path):
