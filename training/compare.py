@@ -10,6 +10,7 @@ from typing import Annotated
 from .checkpoint import published
 from .command_line import tyro
 from .config import differences
+from .config import Experiment
 from .errors import RunError
 
 
@@ -34,13 +35,27 @@ def main(arguments=None):
     try:
         if not parsed.runs:
             raise RunError("Name the run folders: ratn compare RUN RUN ...")
+        out = _plot_path(parsed.out)
         runs = [read_run(path) for path in parsed.runs]
         print_runs(runs)
-        plot_runs(runs, pathlib.Path(parsed.out))
+        plot_runs(runs, out)
     except RunError as error:
         print(f"ratn compare: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _plot_path(out):
+    from matplotlib.figure import Figure
+
+    path = pathlib.Path(out)
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise RunError(
+            "--out must be a picture and end in .png, .pdf or .svg. "
+            f"Received: {out}"
+        )
+    return path
 
 
 def read_run(path):
@@ -48,12 +63,14 @@ def read_run(path):
     folder = pathlib.Path(path)
     if not (folder / "config.json").exists():
         raise RunError(f"{path} is no run folder: it has no config.json.")
-    run = {
-        "name": str(path),
-        "config": json.loads((folder / "config.json").read_text()),
-        "history": [],
-        "results": {},
-    }
+    try:
+        config = Experiment.read(folder / "config.json").to_dict()
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{folder / 'config.json'} is no config of `ratn train`: {error}. "
+            "Leave the folder out."
+        ) from error
+    run = {"name": str(path), "config": config, "history": [], "results": {}}
     if (folder / "log.csv").exists():
         with open(folder / "log.csv", newline="") as file:
             run["history"] = [

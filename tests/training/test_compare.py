@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from training_runs import smallest
 
 from training import compare
@@ -36,3 +37,25 @@ def test_a_folder_that_is_no_run(tmp_path, capsys):
     assert "is no run folder" in capsys.readouterr().err
     assert compare.main([]) == 1
     assert "Name the run folders" in capsys.readouterr().err
+
+
+def assert_refused(capsys, arguments, message):
+    assert compare.main(arguments) == 1
+    err = capsys.readouterr().err
+    assert message in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "config", ["{}", "[1]", '{"model_type": "bert"}', "no"]
+)
+def test_a_config_of_something_else(tmp_path, capsys, config):
+    (tmp_path / "config.json").write_text(config)
+    assert_refused(capsys, [str(tmp_path)], "is no config of `ratn train`")
+
+
+@pytest.mark.parametrize("name", ["table", "table.txt", "table."])
+def test_a_plot_that_is_no_picture(tmp_path, capsys, name):
+    run = write_run(tmp_path / "a", smallest(), [0.9])
+    out = str(tmp_path / name)
+    assert_refused(capsys, [run, "--out", out], "end in .png, .pdf or .svg")
+    assert not (tmp_path / name).exists()
