@@ -21,10 +21,15 @@ def probabilities(scores):
 
 
 def top_k_accuracy(scores, labels, k):
-    """Share of images whose label is among the k highest scores."""
-    k = min(k, scores.shape[1])
-    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    return float(np.mean(np.any(best == labels[:, None], axis=1)))
+    """Share of images whose label is among the k highest scores.
+
+    Of equal scores the first class's counts as higher, as for `argmax`.
+    """
+    labels = labels[:, None]
+    own = np.take_along_axis(scores, labels, axis=1)
+    earlier = np.arange(scores.shape[1]) < labels
+    higher = ~(scores <= own) | ((scores == own) & earlier)
+    return float(np.mean(higher.sum(axis=1) < k))
 
 
 def confusion_matrix(scores, labels):

@@ -55,6 +55,18 @@ def test_worked_out_by_hand():
     assert result["top5"] == 1.0
 
 
+def test_of_equal_scores_the_first_class_counts():
+    scores = np.random.default_rng(0).integers(0, 4, (500, 7)) / 4
+    labels = np.arange(500) % 7
+    hits = np.trace(confusion_matrix(scores, labels)) / 500
+    assert top_k_accuracy(scores, labels, 1) == pytest.approx(hits)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    for k in (1, 2, 5, 7, 9):
+        expected = np.mean((order[:, :k] == labels[:, None]).any(axis=1))
+        assert top_k_accuracy(scores, labels, k) == pytest.approx(expected)
+    assert top_k_accuracy(scores * np.nan, labels, 5) == 0.0
+
+
 def test_a_certain_and_right_model_is_calibrated():
     assert expected_calibration_error(np.eye(3), np.arange(3)) == 0.0
     assert expected_calibration_error(np.eye(3), np.array([1, 2, 0])) == 1.0
