@@ -182,6 +182,27 @@ def replace_unreadable(images, labels, readable):
     images[bad], labels[bad] = images[substitutes], labels[substitutes]
 
 
+def count_readable(split, batch_size):
+    """Reads all images of a split, as many at a time, to count them."""
+    count = 0
+    for first in range(0, len(split), batch_size):
+        numbers = np.arange(first, min(first + batch_size, len(split)))
+        count += int(split.read(numbers)[1].sum())
+    if count == 0:
+        raise RunError(f"None of the {len(split)} images can be read.")
+    return count
+
+
+def _next_readable(split, number):
+    """Image and label of the next number whose image can be read."""
+    for other in range(number + 1, number + len(split)):
+        other = np.array([other % len(split)])
+        images, readable = split.read(other)
+        if readable[0]:
+            return images[0], split.labels[other[0]]
+    raise RunError(f"None of the {len(split)} images can be read.")
+
+
 def training_arrays(split, batch_size, seed, epochs, first_epoch=0, shard=None):
     """Generates batches of all epochs from `first_epoch` on, and reads ahead.
 
@@ -209,6 +230,9 @@ def training_arrays(split, batch_size, seed, epochs, first_epoch=0, shard=None):
     def batch(chosen):
         images, readable = split.read(chosen)
         labels = split.labels[chosen]
+        if not readable.any():
+            images[0], labels[0] = _next_readable(split, chosen[0])
+            readable[0] = True
         if not readable.all():
             replace_unreadable(images, labels, readable)
         return {"images": images, "labels": labels}, labels
@@ -269,7 +293,8 @@ class EvaluationBatches(keras.utils.PyDataset):
     The last batch is filled up with copies of weight 0, and unreadable images
     have weight 0 too: one compiled graph serves all batches. The others weigh
     a little more than 1, so that the mean over all places, whatever devices
-    share them, is the mean over the images.
+    share them, is the mean over the images. For that all are read once before,
+    to know how many can be.
 
     Args:
         split: `Split`.
@@ -282,6 +307,9 @@ class EvaluationBatches(keras.utils.PyDataset):
         self.split = split
         self.batch_size = batch_size
         self.bounds = _shard_bounds(batch_size, shard)
+        with split.keeping_errors():
+            readable = count_readable(split, batch_size)
+        self.weight = np.float32(len(self) * batch_size / readable)
 
     def __len__(self):
         return math.ceil(len(self.split) / self.batch_size)
@@ -295,8 +323,7 @@ class EvaluationBatches(keras.utils.PyDataset):
         with self.split.keeping_errors():
             images, readable = self.split.read(numbers)
         labels = self.split.labels[numbers]
-        places = len(self) * self.batch_size
-        weights = (weights & readable) * np.float32(places / len(self.split))
+        weights = (weights & readable) * self.weight
         return {"images": images, "labels": labels}, labels, weights
 
 

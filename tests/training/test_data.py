@@ -91,8 +91,26 @@ def test_unreadable_images_are_neither_trained_on_nor_counted():
         np.testing.assert_array_equal(inputs["images"][:, 0, 0, 0], labels)
     _, labels, weights = EvaluationBatches(split, 8)[0]
     assert list(labels[weights == 0]) == [2, 5]
-    with pytest.raises(RunError, match="All images of a batch"):
-        list(training_arrays(with_unreadable(4, range(4)), 4, 1, epochs=1))
+    assert weights.sum() == pytest.approx(8)  # places
+
+
+def test_a_batch_without_a_readable_image_gets_one_of_another():
+    split = with_unreadable(8, bad=[6, 7])
+    for batch_size in (1, 2):
+        batches = training_arrays(split, batch_size, seed=1, epochs=3)
+        for inputs, labels in batches:
+            assert not {6, 7} & set(labels)
+            np.testing.assert_array_equal(inputs["images"][:, 0, 0, 0], labels)
+    assert list(split.labels) == list(range(8))
+
+
+def test_a_split_without_a_readable_image_is_refused():
+    split = with_unreadable(4, range(4))
+    with pytest.raises(RunError, match="None of the 4 images can be read"):
+        list(training_arrays(split, 4, 1, epochs=1))
+    with pytest.raises(RunError, match="None of the 4 images can be read"):
+        EvaluationBatches(split, 4)
+    assert split.errors
 
 
 def test_a_batch_larger_than_the_data_is_refused():
