@@ -143,13 +143,13 @@ def _digits(config):
 
 
 def _check_numbers(labels, name):
-    whole = labels.dtype.kind in "biu"
+    whole = np.full(labels.shape, labels.dtype.kind in "biu")
     if labels.dtype.kind == "f":
-        whole = np.all(np.isfinite(labels) & (labels == np.floor(labels)))
-    if not whole:
+        whole = np.isfinite(labels) & (labels == np.floor(labels))
+    if not whole.all():
         raise RunError(
             f"{name} must hold the numbers of classes: 0, 1, 2, ... "
-            f"Received: {labels.dtype}, such as {labels.flat[0]}"
+            f"Received: {labels.dtype}, such as {labels[~whole][0]}"
         )
 
 

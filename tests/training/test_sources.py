@@ -312,7 +312,7 @@ def test_arrays_from_a_file(tmp_path):
         ({"y_train": np.arange(20) % 4 - 1}, "Received: labels from -1 to 2"),
         ({"y_train": np.array(["a", "b"] * 10)}, "Received: <U1, such as a"),
         ({"y_train": np.arange(20) + 0.5}, "Received: float64, such as 0.5"),
-        ({"y_train": np.arange(20) + np.nan}, "float64, such as nan"),
+        ({"y_train": np.array([0.0, np.nan] * 10)}, "float64, such as nan"),
         ({"y_test": None}, "lacks y_test and holds .*x_test. Wanted"),
         (
             {"x_test": np.zeros((0, 32, 32, 3), "u1"), "y_test": np.zeros(0)},
