@@ -23,19 +23,40 @@ def replay(model, call, shapes=None, clone=False):
         for shape, tensor in zip(shapes, model.inputs)
     ]
     copy = _copy if clone else (lambda layer: layer)
-    if isinstance(model, keras.Sequential):
-        (x,) = inputs
-        for layer in model.layers:
-            x = call(copy(layer), x)
-    else:
-        keras.models.clone_model(
-            model,
-            input_tensors=keras.tree.pack_sequence_as(model.input, inputs),
-            clone_function=copy,
-            call_function=call,
-        )
+    model = _uncompiled(model)
+    keras.models.clone_model(
+        model,
+        input_tensors=keras.tree.pack_sequence_as(model.input, inputs),
+        clone_function=copy,
+        call_function=call,
+    )
     return inputs
 
 
+def _uncompiled(model):
+    """The same calls, without a loss that may have no config."""
+    sequential = isinstance(model, keras.Sequential)
+    inputs = model.inputs[0] if sequential else model.input
+    return keras.Model(inputs, model.outputs, name=model.name)
+
+
 def _copy(layer):
+    if isinstance(layer, keras.layers.Lambda):
+        return _copy_of_lambda(layer)
+    if isinstance(layer, keras.Model) and hasattr(layer, "inputs"):
+        return keras.models.clone_model(
+            _uncompiled(layer), clone_function=_copy
+        )
     return type(layer).from_config(layer.get_config())
+
+
+def _copy_of_lambda(layer):
+    """One with the same function, which a config may not be able to hold."""
+    return keras.layers.Lambda(
+        layer.function,
+        output_shape=layer.compute_output_shape,
+        mask=layer.mask,
+        arguments=layer.arguments,
+        name=layer.name,
+        dtype=layer.dtype_policy,
+    )

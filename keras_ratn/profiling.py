@@ -105,9 +105,11 @@ def describe(model, input_shape=None, print_table=True):
     ('stage1_unit', (32, 32, 64))
     """
     costs = _macs_of_layers(model, input_shape)
-    rows = []
+    rows, seen = [], set()
     for (layer, output_shape), macs in costs:
-        parameters = _size(layer.trainable_variables)
+        shared = layer.name in seen  # its parameters stand in its first row
+        seen.add(layer.name)
+        parameters = 0 if shared else _size(layer.trainable_variables)
         if parameters or macs:
             kind = type(layer).__name__
             row = LayerCost(
@@ -176,6 +178,9 @@ def _costs(model, shapes, clone, matrix_products):
 
     def call(layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
+        if isinstance(layer, keras.layers.EinsumDense):
+            # The layer's own shape may have open sizes, this has none.
+            outputs = keras.ops.einsum(layer.equation, *args, layer.kernel)
         macs = _macs(layer, args, kwargs, outputs, matrix_products)
         costs.append((layer, outputs, macs))
         return outputs
@@ -189,11 +194,10 @@ def _first(outputs):
 
 
 def _macs(layer, args, kwargs, outputs, matrix_products):
-    output = math.prod(_first(outputs).shape[1:])
     if isinstance(layer, keras.layers.Dense):
-        return output * layer.kernel.shape[0]
+        return _values(outputs) * layer.kernel.shape[0]
     if isinstance(layer, keras.layers.EinsumDense):
-        return _einsum_macs(layer, _first(args).shape)
+        return _einsum_macs(layer, args)
     if isinstance(layer, _CONVOLUTIONS):
         return _positions(layer, outputs) * math.prod(layer.kernel.shape)
     if isinstance(layer, _TRANSPOSED):
@@ -204,7 +208,7 @@ def _macs(layer, args, kwargs, outputs, matrix_products):
         kernels = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
         return _positions(layer, outputs) * sum(map(math.prod, kernels))
     if matrix_products and type(layer).__name__ == "Matmul":
-        return output * args[0].shape[-1]
+        return _values(outputs) * args[0].shape[-1]
     if isinstance(layer, _NOT_UNDERSTOOD):
         raise ValueError(
             f"What the layer {layer.name!r} of class {type(layer).__name__} "
@@ -215,6 +219,10 @@ def _macs(layer, args, kwargs, outputs, matrix_products):
     return _macs_inside(layer, args, kwargs, matrix_products)
 
 
+def _values(tensors):
+    return math.prod(_first(tensors).shape[1:])
+
+
 def _positions(layer, tensors):
     """Pixels of the map: all of its size but batch and channels."""
     shape = _first(tensors).shape[1:]
@@ -222,13 +230,15 @@ def _positions(layer, tensors):
     return math.prod(shape) // channels
 
 
-def _einsum_macs(layer, input_shape):
-    """Product of the sizes of all letters in the equation but the batch."""
+def _einsum_macs(layer, inputs):
+    """Each value of the input, times the kernel's axes that it has not.
+
+    Not by letters alone, since "..." stands for axes of the input.
+    """
     letters, kernel_letters = layer.equation.split("->")[0].split(",")
-    sizes = dict(zip(kernel_letters, layer.kernel.shape))
-    plain = letters.replace("...", "")
-    sizes.update(zip(reversed(plain), reversed(tuple(input_shape))))
-    return math.prod(sizes.values()) // input_shape[0]
+    sizes = zip(kernel_letters, layer.kernel.shape)
+    added = [size for letter, size in sizes if letter not in letters]
+    return _values(inputs) * math.prod(added)
 
 
 def _is_composite(layer):

@@ -24,6 +24,15 @@ def _model(*layers, shape=(8, 6, 4)):
         (keras.layers.Conv2DTranspose(5, 4, 2, padding="same"), 48 * 16 * 20),
         (keras.layers.Dense(7), 48 * 4 * 7),
         (keras.layers.EinsumDense("abcd,de->abce", (8, 6, 7)), 48 * 4 * 7),
+        (keras.layers.EinsumDense("...x,xy->...y", 7), 48 * 4 * 7),
+        (
+            keras.layers.EinsumDense("abcd,de->abce", (None, 6, 7)),
+            48 * 4 * 7,
+        ),
+        (
+            keras.layers.EinsumDense("abcd,cde->abe", (8, 7)),
+            48 * 4 * 7,
+        ),
         (keras.layers.BatchNormalization(), 0),
         (keras.layers.MaxPooling2D(), 0),
     ],
@@ -47,6 +56,55 @@ def test_a_shared_layer_counts_at_each_call():
     shared = keras.layers.Conv2D(4, 1)
     model = keras.Model(inputs, shared(shared(inputs)))
     assert keras_ratn.count_macs(model) == 2 * 48 * 4 * 4
+
+
+def test_sizes_that_an_einsum_leaves_open_are_known_after_it():
+    model = _model(
+        keras.layers.EinsumDense("abcd,de->abce", (None, 6, 7), bias_axes="e"),
+        keras.layers.Dense(5),
+    )
+    rows = keras_ratn.describe(model, print_table=False)
+    assert [row.output_shape for row in rows] == [(8, 6, 7), (8, 6, 5)]
+    assert [row.macs for row in rows] == [48 * 4 * 7, 48 * 7 * 5]
+
+
+def test_parameters_of_a_shared_layer_are_described_once():
+    inputs = keras.Input((8, 6, 4))
+    shared = keras.layers.Conv2D(4, 1, use_bias=False)
+    model = keras.Model(inputs, shared(shared(inputs)))
+    rows = keras_ratn.describe(model, print_table=False)
+    assert [row.parameters for row in rows] == [16, 0]
+    assert [row.macs for row in rows] == [48 * 16] * 2
+
+
+def test_functions_in_lambda_layers_need_no_config():
+    def tops(x):
+        return keras.ops.max(x, axis=1)
+
+    shift = 2.0
+    inner = _model(
+        keras.layers.Lambda(lambda x: keras.ops.abs(x) + shift),
+        keras.layers.Conv2D(5, 1),
+        keras.layers.Lambda(tops, output_shape=(6, 5)),
+        keras.layers.Dense(3),
+    )
+    functional = keras.Model(inner.inputs[0], inner.outputs)
+    for model in (inner, functional, _model(inner), _model(functional)):
+        assert keras_ratn.count_macs(model) == 48 * 4 * 5 + 6 * 5 * 3
+    assert tuple(inner.layers[0].output.shape) == (None, 8, 6, 4)
+
+
+def test_how_a_model_is_trained_does_not_matter():
+    class Loss:  # without a config
+        def __call__(self, labels, outputs):
+            return outputs
+
+    inner = _model(keras.layers.Dense(7))
+    functional = keras.Model(inner.inputs[0], inner.outputs)
+    for model in (inner, functional):
+        model.compile(loss=Loss())
+        assert keras_ratn.count_macs(model) == 48 * 4 * 7
+        assert keras_ratn.count_macs(_model(model)) == 48 * 4 * 7
 
 
 def test_counting_leaves_the_model_alone():
