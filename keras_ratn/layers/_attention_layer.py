@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_ratn.layers import _common
 from keras_ratn.layers._channels_first import layer_class
+from keras_ratn.layers._composite import CompositeLayer
 
 LAYER_NORM_EPSILON = 1e-5
 
@@ -86,7 +87,7 @@ def num_positions(shape, data_format):
     return None if None in (height, width) else height * width
 
 
-class MapLayer(keras.Layer):
+class MapLayer(CompositeLayer):
     """A layer on maps: its layout, its sub-layers and its shapes."""
 
     def __init__(self, data_format=None, **kwargs):

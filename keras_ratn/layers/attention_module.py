@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_ratn.layers import _common
 from keras_ratn.layers import registry
+from keras_ratn.layers._composite import CompositeLayer
 from keras_ratn.layers._rematerialization import rematerialize
 from keras_ratn.layers.mask_activation import MASK_ACTIVATIONS
 from keras_ratn.layers.soft_mask_branch import LocalConvolutionMask
@@ -17,7 +18,7 @@ MASK_STRUCTURES = ("encoder_decoder", "local_convolution")
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
-class AttentionModule(keras.Layer):
+class AttentionModule(CompositeLayer):
     """Computes features in a trunk and weighs them by a soft mask.
 
     After `num_pre_units` units the input goes two ways: through the trunk

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_ratn.layers import _attention_layer
 from keras_ratn.layers import _common
+from keras_ratn.layers._composite import CompositeLayer
 
 # Keeps the second normalization away from a division by zero.
 NORMALIZATION_EPSILON = 1e-9
@@ -160,7 +161,7 @@ class ExternalAttention(_attention_layer.ScoredLayer):
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
-class MultiHeadExternalAttention(keras.Layer):
+class MultiHeadExternalAttention(CompositeLayer):
     """External attention on tokens, in heads that share their memories.
 
     A dense layer widens the tokens `expansion` times and splits them into

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ratn.layers import _common
+from keras_ratn.layers._composite import CompositeLayer
 from keras_ratn.layers.mask_activation import MASK_ACTIVATIONS
 from keras_ratn.layers.mask_activation import MaskActivation
 from keras_ratn.layers.trunk_units import UNITS
@@ -11,7 +12,7 @@ from keras_ratn.layers.upsampling import INTERPOLATIONS
 from keras_ratn.layers.upsampling import upsampling
 
 
-class _MaskBranch(keras.Layer):
+class _MaskBranch(CompositeLayer):
     """What both structures share: their units, their head and their shape."""
 
     def __init__(self, unit, mask_activation, data_format, **kwargs):

@@ -12,9 +12,10 @@ from keras import ops
 
 from keras_ratn.layers import _common
 from keras_ratn.layers import registry
+from keras_ratn.layers._composite import CompositeLayer
 
 
-class _Unit(keras.Layer):
+class _Unit(CompositeLayer):
     """What the three units share: arguments, shapes, shortcut and config."""
 
     ends_activated = False

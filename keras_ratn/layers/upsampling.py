@@ -5,9 +5,10 @@ import numpy as np
 from keras import ops
 
 from keras_ratn.layers import _common
+from keras_ratn.layers._composite import CompositeLayer
 
 
-class _Upsampling2D(keras.layers.Layer):
+class _Upsampling2D(CompositeLayer):
     """What the up-sampling layers share: target size, shapes and config."""
 
     def __init__(self, size=2, data_format=None, **kwargs):

@@ -282,6 +282,26 @@ def test_remat_changes_neither_gradients_nor_statistics():
         np.testing.assert_allclose(rematerialized, plain, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("part", ["module", "unit"])
+def test_remat_leaves_frozen_weights_alone(policy, part):
+    keras.config.set_dtype_policy(policy)
+    model = ResidualAttentionNetwork(TINY, remat=True)
+    frozen = model.get_layer("stage1_attention1")
+    if part == "unit":
+        frozen = frozen.trunk_units[0]
+    # Values that half precision would round.
+    for variable in frozen.trainable_variables:
+        variable.assign(keras.ops.add(variable, 1e-4))
+    frozen.trainable = False
+    before = frozen.get_weights()
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=_jit())
+    images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3))
+    assert np.isfinite(model.train_on_batch(images, np.array([0, 1])))
+    for one, other in zip(before, frozen.get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="JAX tells the residuals' bytes"
 )
