@@ -8,6 +8,10 @@ from keras_ratn._replay import replay
 from keras_ratn.layers import _attention_layer
 
 
+# The layout that each order of a Permute turns into the other one.
+PERMUTED = {(2, 3, 1): "channels_first", (3, 1, 2): "channels_last"}
+
+
 def attention_views(model):
     """Finds every attention whose mask can be shown.
 
@@ -34,9 +38,9 @@ def data_format_of(model):
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             return data_format_of(layer)
-        if isinstance(layer, keras.layers.Permute):
-            # ResT computes channels-last in either layout.
-            return "channels_first"
+        if isinstance(layer, keras.layers.Permute) and layer.dims in PERMUTED:
+            # What follows it has another layout than the images.
+            return PERMUTED[layer.dims]
         if hasattr(layer, "data_format"):
             return layer.data_format
     return "channels_last"

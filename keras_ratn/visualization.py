@@ -126,7 +126,9 @@ def plot_attention(model, images, modules=None, path=None):
 
     Args:
         model: Functional or sequential `keras.Model`.
-        images: Array of pixels 0-255 as the model takes them, a few images.
+        images: Array of a few images as the model takes them: pixels 0-255 or,
+            for a network built without preprocessing, preprocessed ones, which
+            are drawn stretched to the full range.
         modules: Optional list of names of modules or attention layers, as
             `attention_masks` names them. Defaults to the last one of each
             stage.
@@ -280,6 +282,8 @@ def _pictures(model, images):
     images = np.asarray(images)
     if _attention_views.data_format_of(model) == "channels_first":
         images = np.transpose(images, (0, 2, 3, 1))
+    if images.min() < 0 or images.max() <= 3:  # preprocessed: no pixels
+        images = 255 * _stretch(images)
     if images.shape[-1] != 3:
         images = images[..., 0]
     return np.clip(images, 0, 255).astype("uint8")

@@ -125,6 +125,49 @@ def test_figure_of_nested_models_shows_each_ones_stages(model):
     ]
 
 
+def _picture(model, images):
+    """The first picture of the figure."""
+    figure = keras_ratn.plot_attention(model, images)
+    return np.asarray(figure.axes[0].images[0].get_array())
+
+
+def _gated(*before, data_format):
+    gate = keras_ratn.layers.SqueezeExcite(1, data_format=data_format)
+    return keras.Sequential([*before, gate])
+
+
+@pytest.mark.parametrize(
+    ("shape", "dims", "data_format"),
+    [
+        ((3, 6, 5), (2, 3, 1), "channels_last"),
+        ((6, 5, 3), (3, 1, 2), "channels_first"),
+        ((6, 5, 3), (2, 1, 3), "channels_last"),
+    ],
+)
+def test_figure_shows_images_as_they_were_before_a_permute(
+    shape, dims, data_format
+):
+    images = np.arange(90, dtype="float32").reshape(1, *shape)
+    expected = images.transpose(0, 2, 3, 1) if shape[0] == 3 else images
+    model = _gated(
+        keras.Input(shape), keras.layers.Permute(dims), data_format=data_format
+    )
+    np.testing.assert_array_equal(_picture(model, images), expected[0])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_figure_shows_preprocessed_images(channels):
+    model = _gated(keras.Input((6, 5, channels)), data_format="channels_last")
+    pixels = np.arange(30.0).reshape(1, 6, 5, 1).repeat(channels, axis=-1)
+    for low, high in ((-1, 1), (0, 1), (-2.2, 2.64), (-128, 127)):
+        scaled = low + (high - low) * pixels / 29
+        picture = _picture(model, scaled)
+        assert (picture.min(), picture.max()) == (0, 255)
+        assert np.all(np.diff(picture[:, 0], axis=0) > 40)
+    assert _picture(model, pixels).max() == 29
+    assert _picture(model, 0 * pixels).max() == 0
+
+
 def test_a_model_without_masks_is_explained():
     inputs = keras.Input((4, 4, 3))
     plain = keras.Model(inputs, keras.layers.ReLU()(inputs))
