@@ -7,7 +7,6 @@ from keras_ratn import layers
 from keras_ratn._replay import replay
 from keras_ratn.layers import _attention_layer
 
-
 # The layout that each order of a Permute turns into the other one.
 PERMUTED = {(2, 3, 1): "channels_first", (3, 1, 2): "channels_last"}
 
