@@ -220,13 +220,17 @@ def load_weights(model, path):
             # Keras would print whole arrays about a classifier left out.
             warnings.simplefilter("ignore")
             with _as_keras_names_it(path) as named:
-                model.load_weights(named, skip_mismatch=bool(kept))
+                if kept == [HEAD]:  # all the rest has to fit
+                    features = model.get_layer(HEAD).input
+                    keras.Model(model.inputs, features).load_weights(named)
+                else:
+                    model.load_weights(named, skip_mismatch=bool(kept))
     except Exception as error:
         for variable, value in zip(model.variables, before):
             variable.assign(value)
         raise ValueError(
             f"The weights file {path} could not be loaded; the model is "
-            f"unchanged. Keras says: {error}"
+            f"unchanged. {_first_difference(model, path)}Keras says: {error}"
         ) from error
     if kept == [HEAD]:
         there = in_file.get(HEAD)
@@ -285,6 +289,40 @@ def _open(path):
     else:
         with h5py.File(path, "r") as file:
             yield file
+
+
+def _first_difference(model, path):
+    """Says which part of which layer the file has otherwise, if any."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = os.path.join(folder, "own.weights.h5")
+        model.save_weights(own)
+        with _open(own) as file:
+            wanted = _parts(file)
+    with _open(path) as file:
+        found = _parts(file)
+    for part, shape in wanted.items():
+        if found.get(part) != shape:
+            there = f"has {found[part]}" if part in found else "has none"
+            return (
+                f"First weight that differs: {part}. The model has {shape}, "
+                f"the file {there}. "
+            )
+    return ""
+
+
+def _parts(file):
+    """Where each weight is -> its shape, but for the classifier's."""
+    parts = {}
+    for group in file["layers"].values():
+        top = str(group.get("vars", group).attrs.get("name", ""))
+
+        def visit(name, item, top=top):
+            if isinstance(item, h5py.Dataset) and not _is_random_state(name):
+                parts[f"{top}/{name}"] = tuple(item.shape)
+
+        if top != HEAD:
+            group.visititems(visit)
+    return parts
 
 
 def _dataset_shapes(group):

@@ -322,3 +322,27 @@ def test_every_registered_checkpoint_is_complete():
             assert checkpoint.licence
             if "://" not in checkpoint.source:
                 assert (pretrained.PACKAGED / checkpoint.source).is_file()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_same_shapes_in_another_order_are_another_architecture(
+    classes, tmp_path
+):
+    """Whether the classifier is wanted or not, nothing is loaded in part."""
+    saved, other = (
+        dataclasses.replace(
+            TINY, num_modules=(1,), stage_filters=(8,), mask_depths=(1,), **more
+        )
+        for more in (
+            {"num_pre_units": 1, "num_trunk_units": 4},
+            {"num_pre_units": 2, "num_trunk_units": 2},
+        )
+    )
+    path = str(tmp_path / "saved.weights.h5")
+    ResidualAttentionNetwork(saved, classes=2).save_weights(path)
+    with pytest.raises(ValueError) as caught:
+        ResidualAttentionNetwork(other, classes=classes, weights=path)
+    assert (
+        "First weight that differs: "
+        "stage1_attention1/post_units/residual_unit_1/" in str(caught.value)
+    )
