@@ -12,7 +12,7 @@ BATCH_NORM_MOMENTUM = 0.9
 
 def one_of(argument, value, allowed):
     """Returns `value` if it is allowed, else raises listing what is."""
-    if value not in allowed:
+    if value not in list(allowed):  # a dictionary would hash it
         raise ValueError(
             f"`{argument}` must be one of {list(allowed)}. "
             f"Received: {argument}={value!r}"

@@ -46,6 +46,12 @@ FAMILIES = {
     ),
 }
 
+# Arguments of an attention layer that are no options.
+SET_BY_NETWORK = {
+    "attention": {"data_format", "name"},
+    "unit_attention": {"data_format", "dtype", "name"},
+}
+
 UNIT_DEPTH = 3  # weighted layers of a unit
 
 
@@ -135,14 +141,8 @@ class Architecture:
         if self.attention != "none":
             checked_attention("attention", self.attention)
         checked_attention("unit_attention", self.unit_attention)
-        for field in ("attention", "unit_attention"):
-            options = getattr(self, f"{field}_options")
-            if options and getattr(self, field) in (None, "none"):
-                raise ValueError(
-                    f"`{field}_options` need the name of a layer as "
-                    f"`{field}`. Received: {field}={getattr(self, field)!r}, "
-                    f"{field}_options={options!r}"
-                )
+        for field in SET_BY_NETWORK:
+            self._check_options(field)
         for field in ("stem_filters", "num_trunk_units", "num_mask_units"):
             positive_integer(field, getattr(self, field))
         for field in ("num_pre_units", "num_closing_units", "num_tail_units"):
@@ -150,6 +150,27 @@ class Architecture:
         self._check_stages()
         if self.num_tail_units:
             positive_integer("tail_filters", self.tail_filters)
+
+    def _check_options(self, field):
+        """Of the attention that `field` names."""
+        name, options = getattr(self, field), getattr(self, f"{field}_options")
+        if options is None:
+            return
+        if (
+            not isinstance(options, dict)
+            or set(options) & SET_BY_NETWORK[field]
+        ):
+            taken = ", ".join(map(repr, sorted(SET_BY_NETWORK[field])))
+            raise ValueError(
+                f"`{field}_options` must be a dictionary without {taken}, "
+                "which the network sets itself. "
+                f"Received: {field}_options={options!r}"
+            )
+        if options and name in (None, "none"):
+            raise ValueError(
+                f"`{field}_options` need the name of a layer as `{field}`. "
+                f"Received: {field}={name!r}, {field}_options={options!r}"
+            )
 
     def _check_stages(self):
         for field, minimum in (

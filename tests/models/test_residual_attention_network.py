@@ -423,6 +423,8 @@ def test_architecture_must_be_one():
     [
         ({"stem": "vgg"}, "`stem` must be one of"),
         ({"unit": "dense"}, "`unit` must be one of"),
+        ({"unit": ["residual"]}, "`unit` must be one of"),
+        ({"attention_options": {"a": 1}}, "need the name of a layer"),
         ({"num_modules": (1,)}, "of the same length"),
         ({"stage_filters": 64}, "a tuple with one integer for each stage"),
         ({"mask_depths": (0, 1, 1)}, "`mask_depths` must be an integer"),
@@ -433,6 +435,28 @@ def test_architecture_must_be_one():
 def test_wrong_architectures_are_explained(changes, words):
     with pytest.raises(ValueError, match=words):
         Architecture(**changes)
+
+
+@pytest.mark.parametrize("field", ["attention", "unit_attention"])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([1], "must be a dictionary"),
+        ("reduction_ratio", "must be a dictionary"),
+        ({"data_format": "channels_last"}, "without 'data_format'"),
+        ({"reduction_ratio": 4, "name": "se"}, "'name', which the network"),
+    ],
+)
+def test_wrong_options_of_an_attention_are_explained(field, options, words):
+    with pytest.raises(ValueError, match=f"`{field}_options` .*{words}"):
+        Architecture(**{field: "se", f"{field}_options": options})
+
+
+def test_only_units_set_the_dtype_of_their_attention():
+    options = {"dtype": "float32"}
+    with pytest.raises(ValueError, match="must be .* without .*'dtype'"):
+        Architecture(unit_attention="se", unit_attention_options=options)
+    Architecture(attention="se", attention_options=options)
 
 
 @pytest.mark.parametrize(
