@@ -311,7 +311,10 @@ def _tune_by_tfmot(model, parsed, source, calibration, say):
     if parsed.dry_run:
         print(f"tfmot: {config.epochs} epochs of {len(source.train)} images")
         return None
-    folder = training_runs.training("runtime").open_run(parsed.run_dir, config)
+    runtime = training_runs.training("runtime")
+    folder = runtime.open_run(parsed.run_dir, config)
+    inputs = runtime.check_inputs(folder, config, source)
+    runtime.record_inputs(folder, inputs)
     say("tuning the tf_keras twin with tensorflow-model-optimization")
     images, labels = training_runs.drawn(source.train, len(source.train))
     tuned, log = fine_tune_with_tfmot(

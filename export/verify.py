@@ -214,7 +214,12 @@ def _opened_onnx(path):
         raise ValueError(
             f"Checking ONNX files needs `pip install keras_ratn[onnx]`: {error}"
         ) from error
-    session = onnxruntime.InferenceSession(str(path))
+    try:
+        session = onnxruntime.InferenceSession(str(path))
+    except Exception as error:  # of classes that it does not export
+        raise ValueError(
+            f"ONNX Runtime cannot run {path}: {str(error).splitlines()[0]}"
+        ) from error
     (taken,) = session.get_inputs()
 
     def run(images):

@@ -17,8 +17,9 @@ class DataConfig:
 
     source: Literal["tfds", "folder", "npz", "digits"] = "tfds"
     """`tfds`: a TensorFlow Datasets name; `folder`: one folder of images per
-    class (inside train/, validation/ and test/, or split by the seed); `npz`:
-    x_train, y_train, x_test, y_test; `digits`: scikit-learn's, no download."""
+    class (inside train/, validation/ or val/, and test/, or split by the seed);
+    `npz`: x_train, y_train, x_test, y_test; `digits`: scikit-learn's, no
+    download."""
     location: str = ""
     """The TFDS name, the folder, or the .npz file."""
     tfds_directory: str | None = None

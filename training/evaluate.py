@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 import sys
 import warnings
 import zipfile
@@ -127,6 +128,7 @@ def evaluate(arguments):
     size = _image_size(arguments, predictor)
     data = dataclasses.replace(arguments.data, image_size=size)
     source = load_source(data, arguments.seed)
+    warn_of_changed_images(arguments, source)
     if predictor is not None:
         source = in_order_of(source, predictor.class_names)
     split = getattr(source, arguments.part)
@@ -153,6 +155,25 @@ def evaluate(arguments):
     write(result, scores, labels, out)
     print_table(result)
     return result
+
+
+def warn_of_changed_images(arguments, source):
+    """Says so if a run's images are no longer those that it began with."""
+    inputs = pathlib.Path(arguments.model_file).with_name("inputs.json")
+    if not inputs.is_file():
+        return
+    run, given = defaults([arguments.model_file]).data, arguments.data
+    began_with = json.loads(inputs.read_text()).get("data")
+    if (
+        (run.source, run.location) == (given.source, given.location)
+        and began_with is not None
+        and began_with != source.fingerprint()
+    ):
+        print(
+            f"Warning: {given.location or given.source} is no longer what "
+            f"{inputs.parent} was trained on. Where images are held out, some "
+            f"of these {arguments.part} images may have been trained on."
+        )
 
 
 def _image_size(arguments, predictor):
@@ -214,12 +235,21 @@ def load_predictor(arguments):
     if path.suffix == ".tflite":
         return TFLitePredictor(path)
     if path.suffix == ".keras":
-        return KerasPredictor(keras.saving.load_model(path, compile=False))
+        return KerasPredictor(_load(path))
     if arguments.model is None:
         raise RunError(
             f"{path} holds weights only: name their network by --model."
         )
     return None
+
+
+def _load(path):
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        unknown = re.search(r"Could not locate class '\w+'", str(error))
+        lines = unknown or str(error).splitlines() or [type(error).__name__]
+        raise RunError(f"{path} cannot be loaded: {lines[0]}") from error
 
 
 def build_with_weights(arguments, data, source):

@@ -25,7 +25,9 @@ from .data import random
 from .errors import RunError
 from .runtime import keep_freed_memory
 from .runtime import make_folder
+from .sources import eight_bits
 from .sources import IMAGE_SUFFIXES
+from .sources import upright
 
 IGNORED = 255  # the mask's value for pixels that count neither way
 NUM_SHAPES = 160
@@ -228,12 +230,11 @@ def _folder_pairs(root, size):
 
     def read(number):
         from PIL import Image
-        from PIL import ImageOps
 
         stem = stems[number]
         try:
             with Image.open(images[stem]) as file:
-                image = ImageOps.exif_transpose(file).convert("RGB")
+                image = eight_bits(upright(file)).convert("RGB")
             with Image.open(masks[stem]) as mask:
                 # Colours of a palette stand for the numbers behind them.
                 mask.load()

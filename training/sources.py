@@ -247,7 +247,7 @@ def _fit_image(image, size):
     return array if array.ndim == 3 else array[..., None]
 
 
-def _upright(image):
+def upright(image):
     """As the camera was held, where the photo says so."""
     from PIL import ImageOps
 
@@ -483,7 +483,7 @@ class _Reader:
             with Image.open(path) as image:
                 # Lets JPEG decode at a fraction of the size where it can.
                 image.draft("RGB", (self.size, self.size))
-                image = eight_bits(_upright(image)).convert("RGB")
+                image = eight_bits(upright(image)).convert("RGB")
                 return _fit_image(image, self.size)
         except Exception as error:  # Pillow's decoders raise almost anything
             return str(error) or type(error).__name__

@@ -11,6 +11,7 @@ from tiny_models import SMALLEST
 from tiny_models import tiny_model
 
 from export.onnx_file import to_onnx
+from export.verify import verify
 from keras_ratn.__main__ import main
 
 pytestmark = pytest.mark.skipif(
@@ -100,3 +101,12 @@ def test_says_what_is_missing(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"pip install keras_ratn\[onnx\]"):
         to_onnx(model, tmp_path / "m.onnx")
     assert os.listdir(tmp_path) == []
+
+
+def test_verify_says_that_a_file_is_broken(tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"no protocol buffer")
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
+    with pytest.raises(ValueError, match="ONNX Runtime cannot run"):
+        verify(model, path, random_pixels(2))

@@ -230,6 +230,21 @@ def test_a_model_that_gives_nan_is_refused(network, tmp_path, capsys):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_images_that_changed_since_the_run_are_told(
+    light_model, tmp_path, capsys
+):
+    config = smallest(data=DataConfig("digits", max_images=50))
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    light_model.save(tmp_path / "best.keras")
+    fingerprint = load_source(config.data, config.seed).fingerprint()
+    out = ["--out", str(tmp_path / "out")]
+    for data, told in ((fingerprint, False), ({**fingerprint, "a": 1}, True)):
+        (tmp_path / "inputs.json").write_text(json.dumps({"data": data}))
+        assert evaluate.main([str(tmp_path / "best.keras"), *out]) == 0
+        said = "digits is no longer what" in capsys.readouterr().out
+        assert said == told
+
+
 def test_a_folder_that_cannot_be_made_is_an_error_at_once(
     network, tmp_path, monkeypatch, capsys
 ):
@@ -292,6 +307,18 @@ def test_classes_are_matched_by_their_names(network, tmp_path, capsys):
         "The data's classes, 0, 1, 2, ..., are not called as the model's, a, "
         "b, c, ...: they are matched by their order." in out
     )
+
+
+def test_layers_that_nobody_knows_are_one_line(tmp_path, capsys):
+    class Strange(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    inputs = keras.Input((32, 32, 3))
+    keras.Model(inputs, Strange()(inputs)).save(tmp_path / "model.keras")
+    assert run(tmp_path / "model.keras", tmp_path) == 1
+    err = capsys.readouterr().err
+    assert "model.keras cannot be loaded: " in err and "Strange" in err
 
 
 def test_a_model_with_other_classes_is_refused(tmp_path, capsys):

@@ -102,6 +102,14 @@ def test_a_folder_of_pairs(folder):
     assert pairs.class_names == ["road", "sky", "tree"]
 
 
+def test_images_of_16_bits_are_not_white(folder):
+    (folder / "images" / "1.jpg").unlink()
+    image = Image.fromarray(np.full((60, 40), 128 << 8, np.uint16))
+    image.save(folder / "images" / "1.png")
+    pairs = load_pairs(Arguments(data=str(folder), image_size=32))
+    assert np.all(pairs.read(1)[0] == 128)
+
+
 def test_palettes_stand_for_their_numbers(folder):
     mask = Image.fromarray(np.full((60, 40), 7, np.uint8), mode="P")
     mask.putpalette([0, 128, 255] * 256)
