@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
+import itertools
 import pathlib
 import sys
 import zipfile
@@ -447,7 +448,7 @@ def _folder_split(part, root, names, reader, unread):
         raise RunError(
             f"There are no images in {root}. {wanted}; or remove the folder."
         )
-    paths = sum(files, [])
+    paths = list(itertools.chain(*files))
     labels = np.repeat(np.arange(len(names)), [len(found) for found in files])
     return Split(
         labels.astype("int32"),
