@@ -114,7 +114,7 @@ def print_runs(runs):
     table.add_column("config, where it differs from the first")
     for row in table_rows(runs):
         table.add_row(*row)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def plot_runs(runs, path):

@@ -358,7 +358,7 @@ def print_rows(rows, config, source, seeds):
     table.add_column("int8 ms\n1 thread", justify="right")
     for row in rows:
         table.add_row(*cells(row))
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     for row in rows:
         for what in ("accuracy", "int8"):

@@ -297,7 +297,7 @@ def _print_summary(results, folder, model, test, scores):
         ("results.json", "these numbers"),
     ):
         table.add_row(what, str(folder / name))
-    rich.console.Console().print(table)
+    rich.console.Console(markup=False).print(table)
 
 
 if __name__ == "__main__":

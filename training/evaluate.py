@@ -414,7 +414,6 @@ def plot(result, scores, labels, path):
 def print_table(result):
     """The result on the terminal."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     print(
@@ -429,12 +428,12 @@ def print_table(result):
         table.add_column(name, justify="right")
     for row in result["classes"]:
         table.add_row(
-            escape(row["class"]),
+            row["class"],
             str(row["images"]),
             f"{row['recall']:.1%}",
             f"{row['precision']:.1%}",
         )
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 if __name__ == "__main__":

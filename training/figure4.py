@@ -89,4 +89,4 @@ def print_profiles(profiles):
     columns = [relative(profile) for profile in profiles.values()]
     for layer in columns[0]:
         table.add_row(layer, *(f"{column[layer]:.3g}" for column in columns))
-    Console().print(table)
+    Console(markup=False).print(table)

@@ -253,7 +253,7 @@ def print_cells(arguments, cells, errors):
     for cell, error in zip(cells, errors):
         paper = "-" if cell.error is None else f"{cell.error:.2f}"
         table.add_row(cell.name, paper, f"{error:.2f}")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 if __name__ == "__main__":

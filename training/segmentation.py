@@ -578,7 +578,7 @@ def _print(results, folder):
     for row in results["classes"]:
         iou = row["iou"]
         table.add_row(row["class"], "-" if iou is None else f"{iou:.1%}")
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     console.print(
         f"pixels right: {results['pixel_accuracy']:.1%}. Made in {folder}: "

@@ -309,6 +309,13 @@ def test_classes_are_matched_by_their_names(network, tmp_path, capsys):
     )
 
 
+def test_names_in_brackets_are_no_colours(capsys):
+    scores, labels = np.eye(2), np.arange(2)
+    result = evaluate.report(scores, labels, ["[red] kite", "swift"])
+    evaluate.print_table(result)
+    assert "[red] kite" in capsys.readouterr().out
+
+
 def test_layers_that_nobody_knows_are_one_line(tmp_path, capsys):
     class Strange(keras.layers.Layer):
         def call(self, x):
