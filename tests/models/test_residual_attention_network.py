@@ -24,6 +24,9 @@ TINY = Architecture(
     num_trunk_units=1,
     num_tail_units=0,
 )
+ONE_MODULE = dataclasses.replace(
+    TINY, stage_filters=(8,), num_modules=(1,), mask_depths=(1,)
+)
 TINY_IMAGENET = Architecture(
     stem="imagenet",
     stem_filters=4,
@@ -250,16 +253,7 @@ def test_mixed_precision_trains_with_float32_outputs(policy):
     reason="torch.compile is not part of a plain installation's promise",
 )
 def test_jit_compiled_training_step():
-    architecture = Architecture(
-        stem="cifar",
-        stem_filters=4,
-        stage_filters=(8,),
-        num_modules=(1,),
-        mask_depths=(1,),
-        num_trunk_units=1,
-        num_tail_units=0,
-    )
-    model = ResidualAttentionNetwork(architecture)
+    model = ResidualAttentionNetwork(ONE_MODULE)
     model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=True)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
     assert np.isfinite(model.train_on_batch(images, np.array([1, 2])))
@@ -286,7 +280,7 @@ def test_remat_changes_neither_gradients_nor_statistics():
 @pytest.mark.parametrize("part", ["module", "unit"])
 def test_remat_leaves_frozen_weights_alone(policy, part):
     keras.config.set_dtype_policy(policy)
-    model = ResidualAttentionNetwork(TINY, remat=True)
+    model = ResidualAttentionNetwork(ONE_MODULE, remat=True)
     frozen = model.get_layer("stage1_attention1")
     if part == "unit":
         frozen = frozen.trunk_units[0]
