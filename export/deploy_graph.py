@@ -31,11 +31,11 @@ def deploy_graph(
     it; any other becomes a 1x1 depthwise convolution with bias, one operation
     together with its ReLU, which int8 quantises channel by channel (as a
     product and a sum it would get one scale for all channels), but for one of
-    flat features, behind pooling, which stays. Scaling of the
-    pixels is folded into the first convolution where that one does not pad:
-    zeros padded after scaling mean the average colour, not black. Dropout and
-    augmentation are gone, the layout is channels-last and the precision
-    float32 whatever the source's.
+    flat features, behind pooling, which stays. Scaling of the pixels is folded
+    into the first convolution where that one does not pad: zeros padded after
+    scaling mean the average colour, not black. Dropout and augmentation are
+    gone, the layout is channels-last and the precision float32 whatever the
+    source's.
 
     What the options of the networks become:
 

@@ -126,8 +126,8 @@ def _from_folder(path, shape, limit, seed, part):
     if any(file.parent == folder for file in files):
         return images, None, None
     # Test images may lack some of the classes.
-    names = _class_names(parts.get("train", path))
-    unknown = set(_class_names(folder)) - set(names)
+    names = [f.name for f in sources.sub_folders(parts.get("train", path))]
+    unknown = {f.name for f in sources.sub_folders(folder)} - set(names)
     if unknown:
         raise ValueError(
             f"{str(folder)!r} must have the classes of the training images, "
@@ -135,14 +135,6 @@ def _from_folder(path, shape, limit, seed, part):
         )
     labels = [names.index(file.relative_to(folder).parts[0]) for file in files]
     return images, np.array(labels), names
-
-
-def _class_names(folder):
-    return sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.is_dir() and not path.name.startswith(".")
-    )
 
 
 def _read(file, shape):

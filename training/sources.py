@@ -374,7 +374,7 @@ def part_folders(root):
     classes then.
     """
     parts, classes = {}, []
-    for folder in _folders(root):
+    for folder in sub_folders(root):
         name = folder.name.lower()
         part = next((p for p, names in _PARTS.items() if name in names), None)
         if part in parts:
@@ -387,7 +387,7 @@ def part_folders(root):
         else:
             parts[part] = folder
     # A train is a vehicle, too.
-    if "train" in parts and (_folders(parts["train"]) or not classes):
+    if "train" in parts and (sub_folders(parts["train"]) or not classes):
         return parts
     return {}
 
@@ -411,7 +411,8 @@ def image_files(root, unread=None):
     return sorted(images)
 
 
-def _folders(root):
+def sub_folders(root):
+    """Those in a folder, sorted; hidden ones do not count."""
     return sorted(
         path
         for path in root.iterdir()
@@ -420,7 +421,7 @@ def _folders(root):
 
 
 def _class_names(root):
-    names = [folder.name for folder in _folders(root)]
+    names = [folder.name for folder in sub_folders(root)]
     if len(names) < 2:
         raise RunError(
             f"{root} must hold a folder for each class, two at least. "
@@ -430,7 +431,7 @@ def _class_names(root):
 
 
 def _folder_split(part, root, names, reader, unread):
-    unknown = {folder.name for folder in _folders(root)} - set(names)
+    unknown = {folder.name for folder in sub_folders(root)} - set(names)
     if unknown:
         raise RunError(
             f"{root} must have the classes of the training images, "
