@@ -4,6 +4,8 @@ import contextlib
 
 import keras
 
+from keras_ratn.layers._batch_normalization import BatchNormalization as _OURS
+
 
 def batch_normalizations(layer, seen=None):
     """Each batch normalization inside a layer, once.
@@ -58,8 +60,9 @@ def fused_batch_normalization(model):
         changed = [
             layer
             for layer in batch_normalizations(model)
-            # A class of its own computes something of its own.
-            if type(layer) is keras.layers.BatchNormalization
+            # A class of its own computes something of its own; ours does so
+            # on PyTorch only.
+            if type(layer) in (keras.layers.BatchNormalization, _OURS)
             and layer.axis in (-1, 3)
             and layer.compute_dtype == "float32"
             and not layer.synchronized

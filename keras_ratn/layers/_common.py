@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_ratn.layers._batch_normalization import BatchNormalization
 from keras_ratn.layers._channels_first import layer_class
 
 BATCH_NORM_EPSILON = 1e-5
@@ -90,7 +91,7 @@ def convolution(
 
 def batch_normalization(*, data_format, dtype, name, **kwargs):
     """Batch normalization with the authors' epsilon and a fast momentum."""
-    return keras.layers.BatchNormalization(
+    return BatchNormalization(
         axis=channel_axis(data_format),
         epsilon=BATCH_NORM_EPSILON,
         momentum=BATCH_NORM_MOMENTUM,
