@@ -1,5 +1,7 @@
 """Quantisation-aware models in Keras, by the rules of LiteRT's int8."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -144,6 +146,32 @@ def rounded(deployed, images, pixels, batch_size=16):
         )
 
 
+def convertible(aware):
+    """A quantisation-aware model as LiteRT's converter can read it.
+
+    The same layers, whose results are rounded, but not computed, as in
+    integers: from these the converter takes kernels, biases and ranges.
+
+    Args:
+        aware: What `quantization_aware` returned.
+
+    Returns:
+        A functional `keras.Model`.
+    """
+
+    def call(layer, *args, **kwargs):
+        if "input_step" in kwargs:
+            kwargs["exact"] = False
+        kwargs.pop("terms", None)
+        kwargs.pop("half_up", None)
+        return layer(*args, **kwargs)
+
+    with deep_recursion():
+        return keras.models.clone_model(
+            aware, clone_function=lambda layer: layer, call_function=call
+        )
+
+
 def unroundable(model):
     """The layers and operations of a deploy graph without a rounding twin."""
     return [x for x in model.operations if not _can_round(x)]
@@ -274,9 +302,10 @@ class _Inserter:
         self.number = 0
         self.input_range = input_range
         self.rounded_input = None
-        # id of a tensor -> the width of its range, what rounds it, and the
-        # step of that.
+        # id of a tensor -> the width of its range, what rounds it, the step of
+        # that, and the terms whose sum it is.
         self.widths, self.rounders, self.steps = {}, {}, {}
+        self.terms = {}
 
     def call(self, copy, *args, **kwargs):
         if self.number == 0:
@@ -284,26 +313,59 @@ class _Inserter:
         args = keras.tree.map_structure(
             lambda x: self.rounded_input if x is self.input else x, args
         )
-        layer, read_by = copy.original, self.read_by[self.number]
-        ids = [id(x) for x in symbolic_tensors(args)]
+        layer, read_by, count = copy.original, self.read_by[self.number], 1
+        tensors = symbolic_tensors(args)
+        ids = [id(x) for x in tensors]
         width = max(self.widths[key] for key in ids)
         rounder, step = self.rounders.get(ids[0]), self.steps.get(ids[0])
-        if type(layer).__name__ in _AWARE and layer.use_bias:
-            kwargs = {"input_step": step}
-        outputs = copy(*args, **kwargs)
+        if type(layer).__name__ in _AWARE:
+            outputs, own = copy(
+                *args, **kwargs, input_step=step, return_step=True
+            )
+            terms = None if step is None else [[outputs, own]]
+        else:
+            outputs = copy(*args, **kwargs)
+            terms = self._terms(layer, tensors, outputs)
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+            count = math.prod(tensors[0].shape[1:3])
         if _has_range(layer, read_by):
             rounder, width = self._rounder(layer, width)
-            outputs, step = rounder(outputs, return_step=True)
+            outputs, step = rounder(
+                outputs, terms=terms, count=count, return_step=True
+            )
         elif rounder is not None and isinstance(layer, _MAKE_NEW_VALUES):
-            outputs = rounder(outputs, training=False)
+            outputs = rounder(outputs, half_up=True, training=False)
         for tensor in symbolic_tensors(outputs):
             self.widths[id(tensor)] = width
-            if not _is_fused(layer, read_by):
+            if _is_fused(layer, read_by):
+                self.terms[id(tensor)] = terms
+            else:
                 self.rounders[id(tensor)] = rounder
                 self.steps[id(tensor)] = step
-        self.kept += [outputs, step]  # so that no id is given twice
+        self.kept += [outputs, step, terms]  # so that no id is given twice
         self.number += 1
         return outputs
+
+    def _terms(self, layer, tensors, outputs):
+        """What `outputs` is a sum of, in whole steps, or `None`.
+
+        A ReLU goes to `FakeQuantization` as the sum before it: its range
+        begins at zero.
+        """
+        if isinstance(layer, keras.layers.ReLU):
+            return self.terms.get(id(tensors[0]))
+        steps = [self.steps.get(id(x)) for x in tensors]
+        if None in steps:
+            return None
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+            return [[outputs, *steps]]
+        if len(steps) != 2:
+            return None
+        if isinstance(layer, keras.layers.Multiply):
+            return [[outputs, *steps]]
+        if isinstance(layer, keras.layers.Add):
+            return [[x, step] for x, step in zip(tensors, steps)]
+        return None
 
     def _round_input(self, tensor):
         low, high = self.input_range

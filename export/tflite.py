@@ -17,6 +17,7 @@ from .litert import LiteRTModel
 from .opened_graph import deep_recursion
 from .opened_graph import without_softmax
 from .published import publishing
+from .quantization_aware import convertible
 from .quantization_aware import is_quantization_aware
 from .quantization_aware import rounded
 from .quantization_aware import unroundable
@@ -100,7 +101,7 @@ def to_tflite(
     labels = metadata.class_names(model, labels)
     metadata.check_labels(path, labels)
     if quantization_aware:
-        deployed = without_softmax(model) if logits else model
+        deployed = convertible(without_softmax(model) if logits else model)
         images = None
     else:
         deployed = deploy_graph(
@@ -126,7 +127,7 @@ def to_tflite(
         if images is not None and not unroundable(deployed):
             # Ranges of our choice: the converter's own leave XNNPACK unable
             # to run files with dead tensors.
-            aware = rounded(deployed, images, pixels)
+            aware = convertible(rounded(deployed, images, pixels))
             file.write_bytes(_convert(aware, quantize, None, *ends))
         if not file.exists() or flatbuffer.float_operations(file):
             file.write_bytes(_convert(deployed, quantize, images, *ends))

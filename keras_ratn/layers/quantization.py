@@ -1,4 +1,12 @@
-"""Layers that compute in floats as LiteRT will compute in 8-bit integers."""
+"""Layers that compute in floats the very integers of LiteRT's 8-bit kernels.
+
+A tensor that has been rounded holds whole multiples of its step. Sums of
+products of such tensors are whole multiples too, which 32-bit floats hold
+exactly as long as they are below 2^24; so do the layers here compute them,
+and round them to 8 bits in the way of XNNPACK, LiteRT's engine on CPUs.
+"""
+
+import math
 
 import keras
 from keras import ops
@@ -9,6 +17,51 @@ from keras_ratn.layers.classification_head import ClassificationHead
 
 # A channel of zeros has no range; this stands in for it.
 _SMALLEST_RANGE = 1e-6
+
+
+def _whole(values):
+    """The nearest whole numbers; gradients pass straight through."""
+    return values + ops.stop_gradient(ops.round(values) - values)
+
+
+def _step(lower, upper):
+    """`(upper - lower) / 255` as 64 bits, rounded to 32, would have it.
+
+    LiteRT's converter computes it so, and the last bit decides where a value
+    half-way between two steps goes.
+    """
+    width = upper - lower
+    back = width - upper
+    lost = (upper - (width - back)) - (lower + back)
+    step = width / 255
+    rest = ((width - step * 256) + step) + lost
+    return step + rest / 255
+
+
+def _requantized(terms, count, step):
+    """The sum of terms in whole steps, rounded as XNNPACK does.
+
+    Args:
+        terms: As `FakeQuantization` takes them.
+        count: As `FakeQuantization` takes it.
+        step: Scalar tensor.
+    """
+    steps = [math.prod(factors) * (1 / count) for _, *factors in terms]
+    whole = [ops.round(values / own) for (values, *_), own in zip(terms, steps)]
+    ratios = [ops.cast(own / step, "float32") for own in steps]
+    if len(terms) == 1:
+        return ops.round(whole[0] * ratios[0])
+    # Sums are computed in integers: the larger ratio gets 21 bits.
+    exponent = ops.floor(ops.log2(ops.maximum(*ratios)))
+    shift = ops.cast(20 - ops.clip(exponent, -10, 8), "int32")
+    one = ops.left_shift(ops.ones_like(shift), shift)
+    ratios = [ops.round(ratio * ops.cast(one, "float32")) for ratio in ratios]
+    first, second = (
+        ops.cast(x, "int32") * ops.cast(ratio, "int32")
+        for x, ratio in zip(whole, ratios)
+    )
+    total = ops.right_shift(first + second + one // 2, shift)
+    return ops.cast(total, "float32")
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
@@ -40,6 +93,16 @@ class FakeQuantization(keras.layers.Layer):
 
     Call arguments:
         inputs: Tensor of any shape.
+        terms: Optional list of one or two lists, each of a tensor and of the
+            factors (scalars, or one for each channel) of the step of which it
+            holds whole multiples; `inputs` is the tensors' sum, or the ReLU
+            of it. With `terms`, the rounding outside training is that of
+            LiteRT, to the last integer. Defaults to `None`.
+        count: Integer. Of how many such multiples each value is the mean.
+            Defaults to `1`.
+        half_up: Boolean. Whether half a step is rounded up, as LiteRT does
+            when it enlarges maps that have steps of this range. Defaults to
+            `False`.
         training: Boolean. Whether the range follows the batch's.
         return_step: Boolean. Whether to return the distance between two
             values too, a scalar. Defaults to `False`.
@@ -94,7 +157,15 @@ class FakeQuantization(keras.layers.Layer):
             aggregation="mean",  # of what several devices see
         )
 
-    def call(self, inputs, training=False, return_step=False):
+    def call(
+        self,
+        inputs,
+        terms=None,
+        count=1,
+        half_up=False,
+        training=False,
+        return_step=False,
+    ):
         if training and not self.fixed:
             self._follow(self.lower, ops.minimum(ops.min(inputs), 0))
             self._follow(self.upper, ops.maximum(ops.max(inputs), 0))
@@ -102,18 +173,40 @@ class FakeQuantization(keras.layers.Layer):
         upper = ops.convert_to_tensor(self.upper)
         if not self.fixed:
             upper = ops.maximum(upper, ops.add(lower, self.narrowest))
-        outputs = inputs
-        if self.rounds_in_training or not training:
+        step = _step(lower, upper)
+        if training and not self.rounds_in_training:
+            outputs = inputs
+        elif terms is not None and not training:
+            steps = _requantized(terms, count, step)
+            outputs = self._rounded(inputs, steps, lower, step)
+        elif half_up:
+            # Float errors keep halves from being exact.
+            steps = ops.floor(inputs / step + (0.5 + 1e-4))
+            outputs = self._rounded(inputs, steps, lower, step)
+        else:
             outputs = fake_quant_with_min_max_vars(inputs, lower, upper)
-        if return_step:
-            return outputs, ops.subtract(upper, lower) / 255
-        return outputs
+        return (outputs, step) if return_step else outputs
+
+    def _rounded(self, inputs, steps, lower, step):
+        lowest = ops.round(lower / step)
+        steps = ops.clip(steps, lowest, lowest + 255)
+        # Gradients are those of the clipped inputs.
+        inside = ops.clip(inputs, lowest * step, (lowest + 255) * step)
+        return inside + ops.stop_gradient(steps * step - inside)
 
     def _follow(self, variable, value):
         value = ops.cast(ops.stop_gradient(value), "float32")
         variable.assign(variable * self.momentum + value * (1 - self.momentum))
 
-    def compute_output_spec(self, inputs, training=False, return_step=False):
+    def compute_output_spec(
+        self,
+        inputs,
+        terms=None,
+        count=1,
+        half_up=False,
+        training=False,
+        return_step=False,
+    ):
         outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if return_step:
             return outputs, keras.KerasTensor((), dtype="float32")
@@ -151,22 +244,68 @@ def _fake_quantized(kernel, per_channel=True):
     return rounded, limit / 127
 
 
-def _rounded_bias(bias, input_step, kernel_step):
-    """A bias in LiteRT's steps: the product of the input's and the kernel's.
+class _SumsOfProducts:
+    """What layers share whose outputs are sums of products with a kernel."""
 
-    Gradients pass straight through. The step is known only where the input
-    has been rounded.
-    """
-    bias = ops.convert_to_tensor(bias)
-    if input_step is None:
-        return bias
-    step = ops.cast(input_step, bias.dtype) * kernel_step
-    rounded = ops.round(bias / step) * step
-    return bias + ops.stop_gradient(rounded - bias)
+    def call(
+        self,
+        inputs,
+        input_step=None,
+        exact=True,
+        training=False,
+        return_step=False,
+    ):
+        kernel, step = self._rounded_kernel()
+        bias = self.bias if self.use_bias else None
+        if input_step is None:
+            outputs = self._products(inputs, kernel)
+        else:
+            kernel_step, step = step, ops.cast(input_step, step.dtype) * step
+            if bias is not None:
+                bias = _whole(bias / step) * step
+            if exact and not training:
+                whole = self._products(
+                    inputs / input_step, kernel / kernel_step
+                )
+                outputs = _whole(whole) * self._as_channels(step)
+            else:
+                outputs = self._products(inputs, kernel)
+        if bias is not None:
+            outputs = ops.add(outputs, self._as_channels(bias))
+        return (outputs, self._as_channels(step)) if return_step else outputs
+
+    def compute_output_spec(
+        self,
+        inputs,
+        input_step=None,
+        exact=True,
+        training=False,
+        return_step=False,
+    ):
+        outputs = super().compute_output_spec(inputs)
+        if not return_step:
+            return outputs
+        return outputs, keras.KerasTensor(
+            self._step_shape(outputs.shape), dtype=self.compute_dtype
+        )
+
+    def _rounded_kernel(self):
+        return _fake_quantized(self.kernel)
+
+    def _as_channels(self, values):
+        """Values for each channel, in the shape that goes with maps."""
+        layout = _common.standard_data_format(self.data_format)
+        if layout == "channels_first":
+            return ops.reshape(values, (-1, 1, 1))
+        return values
+
+    def _step_shape(self, shape):
+        layout = _common.standard_data_format(self.data_format)
+        return (shape[1], 1, 1) if layout == "channels_first" else shape[-1:]
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
-class QuantizationAwareConv2D(keras.layers.Conv2D):
+class QuantizationAwareConv2D(_SumsOfProducts, keras.layers.Conv2D):
     """A convolution with a kernel of 8 bits, a scale for each output channel.
 
     Arguments, shapes and weights are those of `keras.layers.Conv2D`, without
@@ -176,7 +315,15 @@ class QuantizationAwareConv2D(keras.layers.Conv2D):
     Call arguments:
         inputs: 4D tensor.
         input_step: Optional scalar tensor, the step of the input's rounding:
-            with it, the bias is rounded as LiteRT does. Defaults to `None`.
+            with it, the bias is rounded too. Defaults to `None`.
+        exact: Boolean. Whether sums are computed in whole numbers where
+            `input_step` is known: those of LiteRT, to the last one. Its
+            converter can only read what is not. Defaults to `True`.
+        training: Boolean. Training computes in plain floats, which is faster.
+        return_step: Boolean. Whether to return the step too of which the
+            outputs are whole multiples, one for each channel: the product of
+            the input's (1 without `input_step`) and the kernel's. Defaults to
+            `False`.
 
     Example:
 
@@ -185,24 +332,14 @@ class QuantizationAwareConv2D(keras.layers.Conv2D):
     (1, 6, 6, 4)
     """
 
-    def call(self, inputs, input_step=None):
-        kernel, step = _fake_quantized(self.kernel)
-        outputs = self.convolution_op(inputs, kernel)
-        if not self.use_bias:
-            return outputs
-        bias = _rounded_bias(self.bias, input_step, step)
-        return ops.add(outputs, _as_channels(bias, self.data_format))
-
-
-def _as_channels(bias, data_format):
-    """A bias in the shape that adds to maps of this layout."""
-    if _common.standard_data_format(data_format) == "channels_first":
-        return ops.reshape(bias, (-1, 1, 1))
-    return bias
+    def _products(self, inputs, kernel):
+        return self.convolution_op(inputs, kernel)
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
-class QuantizationAwareDepthwiseConv2D(keras.layers.DepthwiseConv2D):
+class QuantizationAwareDepthwiseConv2D(
+    _SumsOfProducts, keras.layers.DepthwiseConv2D
+):
     """A depthwise convolution with a kernel of 8 bits, scaled by channel.
 
     Arguments, shapes and weights are those of `keras.layers.DepthwiseConv2D`,
@@ -210,7 +347,8 @@ class QuantizationAwareDepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
     Call arguments:
         inputs: 4D tensor.
-        input_step: As for `QuantizationAwareConv2D`.
+        input_step, exact, training: As for `QuantizationAwareConv2D`.
+        return_step: As for `QuantizationAwareConv2D`.
 
     Example:
 
@@ -219,27 +357,26 @@ class QuantizationAwareDepthwiseConv2D(keras.layers.DepthwiseConv2D):
     (1, 8, 8, 3)
     """
 
-    def call(self, inputs, input_step=None):
+    def _rounded_kernel(self):
         # (h, w, channels, multiplier): each output channel has a scale.
-        shape = self.kernel.shape
-        kernel = ops.reshape(self.kernel, (*shape[:2], shape[2] * shape[3]))
-        kernel, step = _fake_quantized(kernel)
-        outputs = ops.depthwise_conv(
+        height, width, channels, multiplier = self.kernel.shape
+        return _fake_quantized(
+            ops.reshape(self.kernel, (height, width, channels * multiplier))
+        )
+
+    def _products(self, inputs, kernel):
+        return ops.depthwise_conv(
             inputs,
-            ops.reshape(kernel, shape),
+            ops.reshape(kernel, self.kernel.shape),
             strides=self.strides,
             padding=self.padding,
             dilation_rate=self.dilation_rate,
             data_format=self.data_format,
         )
-        if not self.use_bias:
-            return outputs
-        bias = _rounded_bias(self.bias, input_step, step)
-        return ops.add(outputs, _as_channels(bias, self.data_format))
 
 
 @keras.saving.register_keras_serializable(package="keras_ratn")
-class QuantizationAwareDense(ClassificationHead):
+class QuantizationAwareDense(_SumsOfProducts, ClassificationHead):
     """A dense layer with a kernel of 8 bits, one scale for all of it.
 
     Arguments, shapes and weights are those of `ClassificationHead`, without
@@ -247,7 +384,9 @@ class QuantizationAwareDense(ClassificationHead):
 
     Call arguments:
         inputs: Tensor of any rank from 2.
-        input_step: As for `QuantizationAwareConv2D`.
+        input_step, exact, training: As for `QuantizationAwareConv2D`.
+        return_step: As for `QuantizationAwareConv2D`; the step is one for all
+            units.
 
     Example:
 
@@ -256,9 +395,14 @@ class QuantizationAwareDense(ClassificationHead):
     (1, 4)
     """
 
-    def call(self, inputs, input_step=None, training=None):
-        kernel, step = _fake_quantized(self.kernel, per_channel=False)
-        outputs = ops.matmul(inputs, kernel)
-        if not self.use_bias:
-            return outputs
-        return ops.add(outputs, _rounded_bias(self.bias, input_step, step))
+    def _rounded_kernel(self):
+        return _fake_quantized(self.kernel, per_channel=False)
+
+    def _products(self, inputs, kernel):
+        return ops.matmul(inputs, kernel)
+
+    def _as_channels(self, values):
+        return values
+
+    def _step_shape(self, shape):
+        return ()

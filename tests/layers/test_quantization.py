@@ -114,6 +114,92 @@ def test_bias_has_the_steps_of_the_products(cls, arguments, kernel_limits):
     )
 
 
+def _scalar(value):
+    return np.array(value, "float32")
+
+
+def test_step_is_that_of_64_bits():
+    generator = np.random.default_rng(0)
+    for low, high in generator.exponential(5, (200, 2)).astype("float32"):
+        layer = FakeQuantization(-low, high)
+        _, step = layer(np.zeros(1, "float32"), return_step=True)
+        exact = (np.float64(high) + np.float64(low)) / 255
+        assert np.float32(step) == np.float32(exact)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        QuantizationAwareConv2D(8, 3, padding="same"),
+        QuantizationAwareDepthwiseConv2D(3, padding="same"),
+        QuantizationAwareDense(8),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_outputs_are_whole_multiples_of_a_step(layer):
+    generator = np.random.default_rng(1)
+    step = np.float32(0.0317)
+    whole = generator.integers(-128, 256, (2, 6, 6, 32))
+    x = (whole * step).astype("float32")
+    layer.build(x.shape)
+    values = [generator.normal(size=w.shape) for w in layer.weights]
+    layer.set_weights(values)
+    y, unit = layer(x, step, return_step=True)
+    sums = ops.convert_to_numpy(y) / ops.convert_to_numpy(unit)
+    assert np.abs(sums - np.rint(sums)).max() < 0.1
+    assert np.abs(sums).max() > 10_000
+    # Plain floats leave errors of many units in sums of this size.
+    plain = ops.convert_to_numpy(layer(x, step, exact=False))
+    np.testing.assert_allclose(
+        plain, ops.convert_to_numpy(y), rtol=1e-3, atol=1e-3
+    )
+    np.testing.assert_array_equal(
+        plain, ops.convert_to_numpy(layer(x, step, training=True))
+    )
+
+
+def test_rounds_one_term_to_the_nearest_step():
+    layer = FakeQuantization(-12.8, 12.7)  # steps of 0.1
+    whole = np.array([[0, 3, -6, 10, 90, -9999]], "float32")
+    x = (whole * np.float32(0.03)).astype("float32")
+    y, step = layer(x, terms=[[x, _scalar(0.03)]], return_step=True)
+    y = ops.convert_to_numpy(y) / float(step)
+    # 0.9, -1.8, 3, 27 steps; the last is out of range.
+    np.testing.assert_allclose(y, [[0, 1, -2, 3, 27, -128]], rtol=1e-6)
+    y = layer(3 * x, terms=[[3 * x, _scalar(0.06)]], count=2)  # a mean of two
+    y = ops.convert_to_numpy(y) / float(step)
+    np.testing.assert_allclose(y, [[0, 3, -5, 9, 81, -128]], rtol=1e-6)
+
+
+def test_rounds_a_sum_of_two_in_integers():
+    # 300 sums that lie half-way between two steps, where XNNPACK rounds up:
+    # a and b of 0.25 and 0.5 in steps of 0.5, so (a + 2 b) / 2 with odd a.
+    a, b = np.meshgrid(np.arange(-15, 15, 2), np.arange(-10, 10))
+    first, second = (0.25 * a).astype("float32"), (0.5 * b).astype("float32")
+    terms = [[first, _scalar(0.25)], [second, _scalar(0.5)]]
+    layer = FakeQuantization(-64.0, 63.5)
+    y = layer(first + second, terms=terms)
+    expected = np.floor((a + 2 * b) / 2 + 0.5) * 0.5
+    np.testing.assert_array_equal(ops.convert_to_numpy(y), expected)
+
+
+def test_enlarged_maps_round_half_a_step_up():
+    layer = FakeQuantization(-12.8, 12.7)
+    x = np.array([[0.05, 0.15, -0.05, -0.15, 0.12]], "float32")
+    y = ops.convert_to_numpy(layer(x, half_up=True))
+    np.testing.assert_allclose(y, [[0.1, 0.2, 0, -0.1, 0.1]], atol=1e-6)
+
+
+def test_training_takes_the_plain_way():
+    layer = FakeQuantization(-12.8, 12.7, fixed=True)
+    x = np.linspace(-20, 20, 51, dtype="float32")[None]
+    terms = [[x + 1, _scalar(0.1)]]  # not the inputs, to tell the two apart
+    plain = ops.convert_to_numpy(layer(x))
+    y = ops.convert_to_numpy(layer(x, terms=terms, training=True))
+    np.testing.assert_array_equal(y, plain)
+    assert np.any(ops.convert_to_numpy(layer(x, terms=terms)) != plain)
+
+
 def test_can_leave_training_unrounded():
     layer = FakeQuantization(0.0, 255 / 256, rounds_in_training=False)
     x = ops.array([[0.001, 0.5]])
