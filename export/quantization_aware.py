@@ -87,7 +87,10 @@ def quantization_aware(
     whole), activations by tensor, with ranges from `representative_data`. An
     activation that LiteRT fuses is rounded once, after it; pooling and
     resizing keep their input's scale; sigmoid and softmax have steps of
-    1/256. Compile it with a small learning rate (1e-4 or less: batch
+    1/256. Outside training, convolutions, sums, products and means are
+    computed in whole steps as XNNPACK computes them, LiteRT's engine on
+    processors: `predict` gives the scores of the file itself, on any backend.
+    Compile it with a small learning rate (1e-4 or less: batch
     normalization is folded, so its statistics are fixed), fit it for a few
     epochs, and give it to `to_tflite(..., quantize="int8")`.
 
