@@ -264,10 +264,10 @@ class _SumsOfProducts:
             if bias is not None:
                 bias = _whole(bias / step) * step
             if exact and not training:
-                whole = self._products(
+                # Sums of whole numbers; then in the units of the inputs.
+                outputs = self._products(
                     inputs / input_step, kernel / kernel_step
-                )
-                outputs = _whole(whole) * self._as_channels(step)
+                ) * self._as_channels(step)
             else:
                 outputs = self._products(inputs, kernel)
         if bias is not None:

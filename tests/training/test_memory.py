@@ -56,4 +56,5 @@ def test_the_estimate_is_near_what_jax_keeps():
 
     network = build_network(smallest(model="CifarAttention56"), ["a", "b"])
     kept = residual_bytes(network, 8)
-    assert 0.7 < activations_memory(network, 8) * MIB / kept < 1.3
+    # Two thirds: JAX lists arrays besides those that the estimate counts.
+    assert 0.6 < activations_memory(network, 8) * MIB / kept < 1.1
