@@ -4,9 +4,10 @@ The devices' sums are added in another order than one device's, so the first
 step differs by rounding, and training amplifies that. To tell rounding from a
 mistake, the runs compute in float64 too: on TensorFlow the curves of three
 epochs then agreed to 2e-12 at first and to 7e-9 later (why is not known), where
-in float32 they differed by 5e-5 (once by 1e-4). On JAX they agreed to 2e-6 only, with two devices and two processes
-alike: some operation, not found yet, still rounds to float32 there. One image
-counted twice or unsynchronised batch normalization makes 1e-2 and more.
+in float32 they differed by 5e-5 (once by 1e-4). On JAX they agreed to 2e-6
+only, with two devices and two processes alike: some operation, not found yet,
+still rounds to float32 there. One image counted twice or unsynchronised batch
+normalization makes 1e-2 and more.
 """
 
 import json
