@@ -24,18 +24,25 @@ def _whole(values):
     return values + ops.stop_gradient(ops.round(values) - values)
 
 
-def _step(lower, upper):
-    """`(upper - lower) / 255` as 64 bits, rounded to 32, would have it.
+def _divided(width, steps, lost=0.0):
+    """`(width + lost) / steps`, rounded once; `steps` is 2^n - 1.
 
-    LiteRT's converter computes it so, and the last bit decides where a value
-    half-way between two steps goes.
+    XLA multiplies by the reciprocal, whose last bit differs; that bit decides
+    where a value half-way between two steps goes.
     """
+    # The maximum is there so that the compiler makes no multiply-add of this
+    # and the last line, which would skip a rounding.
+    step = ops.maximum(width / steps, 0.0)
+    rest = ((width - step * (steps + 1)) + step) + lost  # exactly
+    return step + rest / steps
+
+
+def _step(lower, upper):
+    """`(upper - lower) / 255` as LiteRT's converter has it, from 64 bits."""
     width = upper - lower
     back = width - upper
     lost = (upper - (width - back)) - (lower + back)
-    step = width / 255
-    rest = ((width - step * 256) + step) + lost
-    return step + rest / 255
+    return _divided(width, 255, lost)
 
 
 def _requantized(terms, count, step):
@@ -241,7 +248,7 @@ def _fake_quantized(kernel, per_channel=True):
         narrow_range=True,
         axis=-1 if per_channel else None,
     )
-    return rounded, limit / 127
+    return rounded, _divided(limit, 127)
 
 
 class _SumsOfProducts:

@@ -127,6 +127,23 @@ def test_step_is_that_of_64_bits():
         assert np.float32(step) == np.float32(exact)
 
 
+def test_steps_are_rounded_once_when_compiled_too():
+    # XLA divides by 255 and 127 in its own way.
+    inputs = keras.Input((1, 1, 3))
+    rounder, layer = FakeQuantization(-1.3, 2.9), QuantizationAwareConv2D(99, 1)
+    x, step = rounder(inputs, return_step=True)
+    _, unit = layer(x, step, return_step=True)
+    model = keras.Model(inputs, [step, unit])
+    images = np.zeros((1, 1, 1, 3), "float32")
+    step, unit = model.predict_on_batch(images)
+    kernel = ops.convert_to_numpy(layer.kernel)
+    limits = np.abs(kernel).max((0, 1, 2)).astype("float64")
+    ends = np.array([-1.3, 2.9], "float32").astype("float64")
+    assert step == np.float32((ends[1] - ends[0]) / 255)
+    expected = step * (limits / 127).astype("float32")
+    np.testing.assert_array_equal(unit, expected)
+
+
 @pytest.mark.parametrize(
     "layer",
     [
