@@ -89,7 +89,9 @@ def quantization_aware(
     resizing keep their input's scale; sigmoid and softmax have steps of
     1/256. Outside training, convolutions, sums, products and means are
     computed in whole steps as XNNPACK computes them, LiteRT's engine on
-    processors: `predict` gives the scores of the file itself, on any backend.
+    processors: on TensorFlow and PyTorch `predict` gives the scores of the
+    file itself. (On JAX, XLA rounds one kernel weight in ten thousand, those
+    half-way between two steps, the other way.)
     Compile it with a small learning rate (1e-4 or less: batch
     normalization is folded, so its statistics are fixed), fit it for a few
     epochs, and give it to `to_tflite(..., quantize="int8")`.
