@@ -92,7 +92,7 @@ def test_names_are_these():
     assert LAYERS <= _public(keras_ratn.layers)
 
 
-@pytest.mark.parametrize("value", _documented())
+@pytest.mark.parametrize("value", list(_documented()))
 def test_every_public_name_is_documented(value):
     text = inspect.getdoc(value)
     assert text and text.splitlines()[0].endswith((".", ":"))
@@ -108,7 +108,7 @@ def test_every_public_name_is_documented(value):
             assert f"{name}:" in text, f"argument {name} is not explained"
 
 
-@pytest.mark.parametrize("value", _documented())
+@pytest.mark.parametrize("value", list(_documented()))
 def test_examples_in_docstrings_run(value):
     finder = doctest.DocTestFinder(recurse=False)
     globals_ = {"keras": keras, "keras_ratn": keras_ratn, "np": np}

@@ -207,13 +207,13 @@ def test_every_pair_of_options(case, another_process, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", _product(LAYOUTS), ids=_id)
+@pytest.mark.parametrize("case", list(_product(LAYOUTS)), ids=_id)
 def test_product_of_sizes_and_layouts(case, another_process, tmp_path):
     _check(case, another_process, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", _product(OPTIONS), ids=_id)
+@pytest.mark.parametrize("case", list(_product(OPTIONS)), ids=_id)
 def test_product_of_options(case, another_process, tmp_path):
     _check(case, another_process, tmp_path)
 
