@@ -92,9 +92,10 @@ def quantization_aware(
     processors: on TensorFlow and PyTorch `predict` gives the scores of the
     file itself. (On JAX, XLA rounds one kernel weight in ten thousand, those
     half-way between two steps, the other way.)
-    Compile it with a small learning rate (1e-4 or less: batch
-    normalization is folded, so its statistics are fixed), fit it for a few
-    epochs, and give it to `to_tflite(..., quantize="int8")`.
+
+    Compile it with a small learning rate (1e-4 or less: batch normalization is
+    folded, so its statistics are fixed), fit it for a few epochs, and give it
+    to `to_tflite(..., quantize="int8")`.
 
     Args:
         model: A network of this package, or a functional model of the layers
@@ -362,15 +363,12 @@ class _Inserter:
         steps = [self.steps.get(id(x)) for x in tensors]
         if None in steps:
             return None
-        if isinstance(layer, keras.layers.GlobalAveragePooling2D):
-            return [[outputs, *steps]]
-        if len(steps) != 2:
-            return None
-        if isinstance(layer, keras.layers.Multiply):
-            return [[outputs, *steps]]
-        if isinstance(layer, keras.layers.Add):
+        two = len(steps) == 2
+        if two and isinstance(layer, keras.layers.Add):
             return [[x, step] for x, step in zip(tensors, steps)]
-        return None
+        is_product = two and isinstance(layer, keras.layers.Multiply)
+        is_mean = isinstance(layer, keras.layers.GlobalAveragePooling2D)
+        return [[outputs, *steps]] if is_product or is_mean else None
 
     def _round_input(self, tensor):
         low, high = self.input_range
