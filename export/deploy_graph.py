@@ -7,6 +7,7 @@ from keras import ops
 from keras_ratn.layers import BilinearUpsampling2D
 from keras_ratn.layers import ClassificationHead
 
+from .merged_normalization import merge_normalizations
 from .opened_graph import channels_last_float32_copy
 from .opened_graph import consumers
 from .opened_graph import deep_recursion
@@ -93,11 +94,12 @@ def deploy_graph(
             with_mask,
         )
         rewriter = _Rewriter(consumers(flat), depthwise_normalization)
-        return keras.models.clone_model(
+        rewritten = keras.models.clone_model(
             flat,
             clone_function=lambda layer: layer,
             call_function=rewriter.rewrite,
         )
+        return merge_normalizations(rewritten) if integers else rewritten
 
 
 def _kind(operation):

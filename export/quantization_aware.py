@@ -1,5 +1,6 @@
 """Quantisation-aware models in Keras, by the rules of LiteRT's int8."""
 
+import collections
 import math
 
 import keras
@@ -141,11 +142,14 @@ def rounded(deployed, images, pixels, batch_size=16):
         A functional `keras.Model`.
     """
     with deep_recursion():
-        read_by = consumers(deployed)
-        ranges = _ranges(deployed, read_by, images, batch_size)
+        read_by, bounds = consumers(deployed), _bounds(deployed)
+        ranges = _ranges(deployed, read_by, bounds, images, batch_size)
         low, high = float(images.min()), float(images.max())
         inserter = _Inserter(
-            read_by, ranges, _PIXELS if pixels else _with_zero(low, high)
+            read_by,
+            bounds,
+            ranges,
+            _PIXELS if pixels else _with_zero(low, high),
         )
         return keras.models.clone_model(
             deployed, clone_function=_aware_layer, call_function=inserter.call
@@ -229,9 +233,33 @@ class _Copy:
         return outputs
 
 
-def _has_range(layer, read_by):
+def _bounds(model):
+    """The ReLUs that LiteRT computes with the pooling before them.
+
+    They keep its scale.
+    """
+    readers = collections.Counter(
+        id(tensor)
+        for operation in model.operations
+        for tensor in keras.tree.flatten(operation.input)
+    )
+    pooled = {
+        id(layer.output)
+        for layer in model.layers
+        if isinstance(layer, keras.layers.MaxPooling2D)
+    }
+    return {
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.ReLU)
+        and id(layer.input) in pooled
+        and readers[id(layer.input)] == 1
+    }
+
+
+def _has_range(layer, read_by, bounds):
     """Whether the result of this call is rounded to a range of its own."""
-    if isinstance(layer, _KEEP_SCALE):
+    if isinstance(layer, _KEEP_SCALE) or layer in bounds:
         return False
     if type(layer).__name__ in _KEEP_SCALE_OPERATIONS:
         return False
@@ -269,13 +297,13 @@ def _with_zero(low, high):
     return (low, high) if high > low else (0.0, 1e-6)
 
 
-def _ranges(model, read_by, images, batch_size):
+def _ranges(model, read_by, bounds, images, batch_size):
     """Smallest and largest value of each call's result, `None` if unused."""
     extremes, calls = [], []
 
     def call(layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
-        learned = _has_range(layer, read_by[len(calls)])
+        learned = _has_range(layer, read_by[len(calls)], bounds)
         if learned and _fixed_range(layer) is None:
             extremes.append(ops.stack([ops.min(outputs), ops.max(outputs)]))
         calls.append(learned and _fixed_range(layer) is None)
@@ -302,8 +330,9 @@ class _Inserter:
     # than its input's: those of a ReLU that the images leave dead would be.
     NARROWEST = 1 / 128
 
-    def __init__(self, read_by, ranges, input_range):
+    def __init__(self, read_by, bounds, ranges, input_range):
         self.read_by = read_by
+        self.bounds = bounds
         self.ranges = ranges
         self.number = 0
         self.input_range = input_range
@@ -334,7 +363,7 @@ class _Inserter:
             terms = self._terms(layer, tensors, outputs)
         if isinstance(layer, keras.layers.GlobalAveragePooling2D):
             count = math.prod(tensors[0].shape[1:3])
-        if _has_range(layer, read_by):
+        if _has_range(layer, read_by, self.bounds):
             rounder, width = self._rounder(layer, width)
             outputs, step = rounder(
                 outputs, terms=terms, count=count, return_step=True

@@ -413,4 +413,6 @@ def test_every_registered_network(name):
     images = random_pixels(1)
     limit = 1e-4 if int(name[-3:].lstrip("on")) > 164 else 1e-5
     expected = predict(model, images)
-    assert difference(expected, predict(deploy_graph(model), images)) < limit
+    for integers in (False, True):
+        deployed = deploy_graph(model, integers=integers)
+        assert difference(expected, predict(deployed, images)) < limit

@@ -1,0 +1,278 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from tiny_models import predict
+from tiny_models import random_pixels
+from tiny_models import TINY
+from tiny_models import tiny_model
+
+from export.deploy_graph import deploy_graph
+from export.merged_normalization import merge_normalizations
+from keras_ratn.layers import BilinearUpsampling2D
+
+
+def convolution(filters=1, **options):
+    return keras.layers.Conv2D(filters, options.pop("size", 1), **options)
+
+
+def normalized(x, name):
+    """Normalization and ReLU, as a deploy graph has them."""
+    x = keras.layers.DepthwiseConv2D(1, name=name)(x)
+    return keras.layers.ReLU()(x)
+
+
+def random_weights(model, seed=0):
+    """Weights of any sign, but positive scales of the normalizations."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        weights = [rng.normal(size=w.shape) for w in layer.get_weights()]
+        if layer.name.startswith("normalization"):
+            weights[0] = rng.uniform(0.5, 2, weights[0].shape)
+        layer.set_weights(weights)
+    return model
+
+
+def check(model, left):
+    """The same results, with these normalizations left as convolutions."""
+    shape = model.input_shape[1:]
+    images = np.random.default_rng(1).normal(size=(3, *shape)).astype("float32")
+    merged = merge_normalizations(model)
+    expected = predict(model, images)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(
+        predict(merged, images), expected, atol=1e-5 * scale
+    )
+    found = [n for n in names(merged) if n.startswith("normalization")]
+    assert sorted(found) == sorted(left)
+    return merged
+
+
+def names(model):
+    return [layer.name for layer in model.layers]
+
+
+def test_moves_scale_behind_and_shift_before():
+    # x = 2 p + 1, normalized to 4 x + 6 = 4 (x + 1.5), then times 3 plus 1;
+    # the sum x + branch is normalized to 2 (...) + 1 = 2 (... + 0.5), times 7.
+    inputs = keras.Input((1, 1, 1))
+    x = convolution(name="first")(inputs)
+    branch = convolution(name="branch")(normalized(x, "normalization1"))
+    total = keras.layers.Add()([x, branch])
+    outputs = convolution(name="last")(normalized(total, "normalization2"))
+    model = keras.Model(inputs, outputs)
+    for name, kernel, bias in (
+        ("first", 2, 1),
+        ("normalization1", 4, 6),
+        ("branch", 3, 1),
+        ("normalization2", 2, 1),
+        ("last", 7, 5),
+    ):
+        weights = [np.full((1, 1, 1, 1), kernel), np.array([bias])]
+        model.get_layer(name).set_weights(weights)
+    merged = check(model, left=[])
+    weights = {
+        name: [
+            float(w.ravel()[0]) for w in merged.get_layer(name).get_weights()
+        ]
+        for name in ("first", "branch", "last")
+    }
+    # The sum is to be shifted by 0.5, and x already is by 1.5.
+    assert weights == {"first": [2, 2.5], "branch": [12, 0], "last": [14, 5]}
+    bounds = [n for n in names(merged) if n.endswith("_bound")]
+    assert len(bounds) == 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        keras.layers.MaxPooling2D,
+        lambda: keras.layers.MaxPooling2D(3, 2, padding="same"),
+        lambda: keras.layers.AveragePooling2D(3, 2, padding="same"),
+        lambda: keras.layers.UpSampling2D(interpolation="bilinear"),
+        lambda: BilinearUpsampling2D(),
+    ],
+    ids=["max", "max padded", "average padded", "up", "bilinear"],
+)
+def test_shifts_pass_pooling_and_enlargement(make):
+    # Of two normalizations that want other shifts, the one before pooling
+    # is merged; the one behind takes the shift off.
+    inputs = keras.Input((4, 4, 2))
+    x = convolution(3)(inputs)
+    outputs = []
+    for number, y in enumerate((x, make()(x)), 1):
+        y = convolution(2)(normalized(y, f"normalization{number}"))
+        outputs.append(keras.layers.GlobalAveragePooling2D()(y))
+    model = keras.Model(inputs, keras.layers.Concatenate()(outputs))
+    check(random_weights(model), left=["normalization2"])
+
+
+def test_a_normalization_behind_an_enlargement():
+    inputs = keras.Input((4, 4, 2))
+    x = convolution(3)(inputs)
+    x = keras.layers.Add()([x, convolution(3, size=3, padding="same")(x)])
+    x = keras.layers.UpSampling2D(interpolation="bilinear")(x)
+    x = normalized(x, "normalization")
+    x = keras.layers.ZeroPadding2D(1)(x)
+    outputs = convolution(4, size=3, groups=1)(x)
+    # The padded convolution of x wants it as it is; the sum may be shifted.
+    check(random_weights(keras.Model(inputs, outputs)), left=[])
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        lambda: convolution(6, size=3, groups=3, padding="same"),
+        lambda: convolution(6, groups=2),
+        lambda: keras.layers.DepthwiseConv2D(3, depth_multiplier=2),
+        lambda: keras.Sequential(
+            [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(4)]
+        ),
+    ],
+    ids=["groups padded", "groups", "depthwise", "dense"],
+)
+def test_kernels_that_take_the_scale(reader):
+    inputs = keras.Input((4, 4, 2))
+    x = normalized(convolution(6)(inputs), "normalization")
+    layers = reader()
+    for layer in getattr(layers, "layers", [layers]):
+        x = layer(x)
+    check(random_weights(keras.Model(inputs, x)), left=[])
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        lambda: convolution(6, groups=2),
+        lambda: keras.layers.DepthwiseConv2D(1, depth_multiplier=2),
+        lambda: convolution(3, size=3),
+    ],
+    ids=["groups", "depthwise", "without padding"],
+)
+def test_convolutions_that_take_the_shift_off(reader):
+    inputs = keras.Input((4, 4, 2))
+    x = convolution(6)(inputs)
+    y = convolution(2)(normalized(x, "normalization"))
+    outputs = [
+        keras.layers.GlobalAveragePooling2D()(y) for y in (y, reader()(x))
+    ]
+    outputs = keras.layers.Concatenate()(outputs)
+    check(random_weights(keras.Model(inputs, outputs)), left=[])
+
+
+def test_a_product_gets_its_factors_as_they_are():
+    # (1 + M) T: T is the sum at the end of a branch with normalizations.
+    inputs = keras.Input((4, 4, 2))
+    x = convolution(3)(inputs)
+    trunk = convolution(3)(normalized(x, "normalization1"))
+    trunk = keras.layers.Add()([x, trunk])
+    mask = keras.layers.Activation("sigmoid")(convolution(3)(x))
+    product = keras.layers.Multiply()([mask, trunk])
+    x = keras.layers.Add()([product, trunk])
+    outputs = convolution(2)(normalized(x, "normalization2"))
+    # No convolution is added last before the second.
+    model = random_weights(keras.Model(inputs, outputs))
+    check(model, left=["normalization2"])
+
+
+def scaled(values):
+    def change(model):
+        kernel, bias = model.get_layer("normalization").get_weights()
+        kernel[0, 0, :, 0] = values
+        model.get_layer("normalization").set_weights([kernel, bias])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "values, merges",
+    [
+        ((1, 2, -1), False),
+        ((1, 2, 0), False),
+        ((1, 2, 8.1), False),
+        ((1, 2, 7.9), True),
+    ],
+)
+def test_scales_must_be_positive_and_alike(values, merges):
+    inputs = keras.Input((4, 4, 2))
+    x = normalized(convolution(3)(inputs), "normalization")
+    model = random_weights(keras.Model(inputs, convolution(2)(x)))
+    scaled(values)(model)
+    check(model, left=[] if merges else ["normalization"])
+
+
+def reader_with_padding(x, y):
+    return y, convolution(2, size=3, padding="same")(x)
+
+
+def reader_is_the_output(x, y):
+    return y, x
+
+
+def scale_has_no_kernel(x, y):
+    return y, keras.layers.Activation("tanh")(y)
+
+
+@pytest.mark.parametrize(
+    "ends", [reader_with_padding, reader_is_the_output, scale_has_no_kernel]
+)
+def test_leaves_what_cannot_be_undone(ends):
+    inputs = keras.Input((4, 4, 2))
+    x = convolution(3)(inputs)
+    y = normalized(x, "normalization")
+    if ends is not scale_has_no_kernel:
+        y = convolution(2)(y)
+    outputs = [keras.layers.GlobalAveragePooling2D()(z) for z in ends(x, y)]
+    model = keras.Model(inputs, keras.layers.Concatenate()(outputs))
+    check(random_weights(model), left=["normalization"])
+
+
+@pytest.mark.parametrize(
+    "relu",
+    [{"max_value": 6.0}, {"negative_slope": 0.1}, {"threshold": 0.5}],
+    ids=str,
+)
+def test_leaves_other_relus(relu):
+    inputs = keras.Input((4, 4, 2))
+    x = convolution(3)(inputs)
+    x = keras.layers.DepthwiseConv2D(1, name="normalization")(x)
+    x = keras.layers.ReLU(**relu)(x)
+    model = random_weights(keras.Model(inputs, convolution(2)(x)))
+    check(model, left=["normalization"])
+
+
+# Options -> normalizations of the deploy graph, and those left: behind each
+# product, each pooling whose input has one of its own (with local convolution,
+# of the two that read a module's input, one), and enlargements that are
+# convolutions or dense layers.
+NETWORKS = {
+    "residual": ({}, 24, 5),
+    "inception": ({"unit": "inception"}, 24, 5),
+    "local": ({"mask_structure": "local_convolution"}, 23, 4),
+    "transpose": ({"interpolation": "transpose"}, 24, 7),
+    "align_corners": ({"interpolation": "bilinear_align_corners"}, 24, 7),
+}
+
+
+@pytest.mark.parametrize(
+    "options, number, left", NETWORKS.values(), ids=NETWORKS
+)
+def test_networks(options, number, left):
+    model = tiny_model(
+        architecture=dataclasses.replace(TINY, num_pre_units=2, **options),
+        input_shape=(37, 37, 3),
+        classifier_activation=None,
+    )
+    graphs = [deploy_graph(model, integers=i) for i in (False, True)]
+    found = [
+        sum(layer.name.endswith(("bn", "bn1")) for layer in graph.layers)
+        for graph in graphs
+    ]
+    assert found == [number, left]
+    images = random_pixels(2, 40)[:, :37, :37]
+    expected = predict(model, images)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(
+        predict(graphs[1], images), expected, atol=1e-5 * scale
+    )
