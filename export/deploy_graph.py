@@ -36,7 +36,9 @@ def deploy_graph(
     into the first convolution where that one does not pad: zeros padded after
     scaling mean the average colour, not black. Dropout and augmentation are
     gone, the layout is channels-last and the precision float32 whatever the
-    source's.
+    source's. With `integers`, most batch normalizations of residual sums move
+    into the convolutions around them (`merge_normalizations`): that leaves
+    `MaxPooling2D` of single pixels with a ReLU (MAX_POOL_2D).
 
     What the options of the networks become:
 
@@ -99,7 +101,9 @@ def deploy_graph(
             clone_function=lambda layer: layer,
             call_function=rewriter.rewrite,
         )
-        return merge_normalizations(rewritten) if integers else rewritten
+        if not integers:
+            return rewritten
+        return merge_normalizations(rewritten, rewriter.widths)
 
 
 def _kind(operation):
@@ -132,6 +136,8 @@ class _Rewriter:
         # id of a tensor -> (source tensor, scale, shift): affine maps of the
         # pixels that a following convolution may take in.
         self.affine = {}
+        # name of a normalization -> `widths` of `merge_normalizations`
+        self.widths = {}
         self.names = set()
         self.kept = []
 
@@ -251,7 +257,10 @@ class _Rewriter:
         variance = _array(layer.moving_variance)
         scale = gamma / np.sqrt(variance + layer.epsilon)
         shift = beta - scale * _array(layer.moving_mean)
-        return self.scale_and_shift(layer, x, scale, shift, normalize=True)
+        # How far the channels go before the scale: mostly three deviations.
+        width = np.abs(beta) + 3 * np.abs(gamma)
+        width = width / np.maximum(np.abs(scale), 1e-9)
+        return self.scale_and_shift(layer, x, scale, shift, width)
 
     def normalization(self, layer, x, **_):
         channels = x.shape[-1]
@@ -268,17 +277,20 @@ class _Rewriter:
         shift = np.broadcast_to(np.asarray(layer.offset, "float64"), channels)
         return self.scale_and_shift(layer, x, scale, shift)
 
-    def scale_and_shift(self, layer, x, scale, shift, normalize=False):
+    def scale_and_shift(self, layer, x, scale, shift, width=None):
         if id(x) in self.foldable:
             producer, axis = self.foldable[id(x)]
             if axis is not None:
                 return self._fold(producer, axis, x, scale, shift)
         flat = len(x.shape) != 4  # features of an image, not of its places
-        if flat or (normalize and not self.depthwise_normalization):
+        normalizes = width is not None
+        if flat or (normalizes and not self.depthwise_normalization):
             return self._kept_normalization(layer, x, scale, shift)
         new = keras.layers.DepthwiseConv2D(
             1, depthwise_initializer="zeros", name=self.name(layer.name)
         )
+        if normalizes:
+            self.widths[new.name] = width
         kernel = scale.reshape(1, 1, -1, 1)
         outputs = self.weighted(new, x, kernel, shift, axis=2)
         if self.uses[self.number] == 1:

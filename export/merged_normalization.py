@@ -21,10 +21,11 @@ from keras_ratn.layers import BilinearUpsampling2D
 
 from .opened_graph import renamed
 
-# Largest ratio of two scales in one normalization. The kernels behind it are
-# rounded to 8 bits with the scales inside; where channels differ more, they
-# need the steps of their own that a depthwise convolution has.
-WIDEST_SCALES = 8.0
+# How much wider than most the values of one channel may be. A channel with
+# wide values gets small scales, of which 8 bits would leave little in a kernel
+# that the others share; it needs the steps of its own that a depthwise
+# convolution has.
+WIDEST_CHANNEL = 8.0
 
 _POOLINGS = (
     keras.layers.AveragePooling2D,
@@ -38,7 +39,7 @@ _PASS_SHIFTS = _POOLINGS + _ENLARGEMENTS
 _PASS_SCALES = (*_PASS_SHIFTS, keras.layers.ZeroPadding2D)
 
 
-def merge_normalizations(model):
+def merge_normalizations(model, widths=None):
     """Reduces normalizations of sums to their ReLU, where that is exact.
 
     The ReLU comes out as that of a pooling of single pixels. LiteRT computes
@@ -48,11 +49,15 @@ def merge_normalizations(model):
 
     Args:
         model: Deploy graph, each layer of which has been called once.
+        widths: Optional dict of arrays `(channels,)` by name of a layer: how
+            far from zero the values go that a normalization shifts and has
+            not yet scaled. Defaults to as far as gives all channels the same
+            width afterwards.
 
     Returns:
         A functional `keras.Model` that shares no weights with `model`.
     """
-    merger = _Merger(model)
+    merger = _Merger(model, widths or {})
     return keras.models.clone_model(
         model, clone_function=lambda layer: layer, call_function=merger.emit
     )
@@ -61,7 +66,8 @@ def merge_normalizations(model):
 class _Merger:
     """Decides what each tensor of a flat graph is shifted by."""
 
-    def __init__(self, model):
+    def __init__(self, model, widths):
+        self.widths = widths
         operations = [
             operation
             for operation in model.operations
@@ -198,12 +204,14 @@ class _Merger:
         if not _is_normalization(layer):
             return False
         readers = self.readers[id(layer.output)]
-        scale = self._weights_of(layer)[0]
+        scale = self._weights_of(layer)[0].ravel()
+        if scale.min() <= 0:
+            return False
+        widths = self.widths.get(layer.name, 1 / scale)
         return (
-            len(readers) == 1
+            widths.max() <= WIDEST_CHANNEL * np.median(widths)
+            and len(readers) == 1
             and _is_plain_relu(readers[0])
-            and scale.min() > 0
-            and scale.max() <= WIDEST_SCALES * scale.min()
             and self._readers_take_scale(readers[0])
         )
 
