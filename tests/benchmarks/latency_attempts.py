@@ -53,6 +53,17 @@ def normalization(size, channels):
     return inputs, now, keras.layers.ReLU()(x * scale + shift)
 
 
+def bound(size, channels):
+    """What is left of a merged normalization: the ReLU of pooled single
+    pixels now, that of a depthwise convolution, as it was, as the attempt."""
+    (x,) = inputs = _inputs(size, channels)
+    now = keras.layers.ReLU()(keras.layers.MaxPooling2D(1)(x))
+    layer = keras.layers.DepthwiseConv2D(1)
+    attempt = keras.layers.ReLU()(layer(x))
+    layer.set_weights([np.ones((1, 1, channels, 1)), np.zeros(channels)])
+    return inputs, now, attempt
+
+
 def enlarged_normalization(size, channels):
     """Enlarging, BN and ReLU: in that order now, BN before as the attempt.
 
@@ -92,6 +103,7 @@ def two_convolutions(size, channels):
 ATTEMPTS = (
     mask_product,
     normalization,
+    bound,
     enlarged_normalization,
     two_convolutions,
 )
