@@ -1,7 +1,7 @@
 """Images/s of Attention-56 at 224 px, batch 8, against pytorchcv's
 `resattnet56` in PyTorch, on the same CPU in one run:
 
-    pip install pytorchcv
+    pip install pytorchcv --no-deps
     python -m tests.benchmarks.speed_against_pytorch [--repeats 5]
 
 The contestants, each in a process of its own:
@@ -19,6 +19,7 @@ PyTorch that comes so, and to the best of all three.
 """
 
 import argparse
+import importlib.util
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -123,6 +124,8 @@ def main():
         serve(theirs("channels last" in name, "memory kept" in name))
     elif name:
         serve(ours(name == TUNED))
+    elif importlib.util.find_spec("pytorchcv") is None:
+        parser.error("the peer is missing: pip install pytorchcv --no-deps")
     else:
         contestants = start_all("tests.benchmarks.speed_against_pytorch")
         for task in ("forward", "training step"):
