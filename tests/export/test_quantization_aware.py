@@ -94,6 +94,27 @@ def test_file_computes_what_was_trained(aware, tmp_path):
 
 
 @needs_tensorflow
+@pytest.mark.parametrize("pool_size", [1, 2])
+def test_a_relu_behind_pooling_keeps_its_steps(pool_size, tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(8, 3)(x)
+    x = keras.layers.MaxPooling2D(pool_size)(x)
+    x = keras.layers.Conv2D(8, 3)(keras.layers.ReLU()(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    outputs = keras.layers.Dense(4, activation="softmax")(x)
+    keras.utils.set_random_seed(0)
+    images = random_pixels(24, 8)
+    aware = quantization_aware(keras.Model(inputs, outputs), [images])
+    path = to_tflite(aware, tmp_path / "m.tflite", "int8")
+    names = [o.name for o in flatbuffer.operations(path)]
+    assert "MAX_POOL_2D" in names and "RELU" not in names
+    assert not flatbuffer.not_integer(path)
+    scores = LiteRTModel(path).predict(images)["scores"]
+    np.testing.assert_array_equal(scores, predict(aware, images))
+
+
+@needs_tensorflow
 def test_leaves_its_softmax_out(aware, tmp_path):
     path = to_tflite(aware, tmp_path / "m.tflite", "int8", logits=True)
     names = [o.name for o in flatbuffer.operations(path)]
