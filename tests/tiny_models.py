@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 import keras_ratn
+from training.batch_normalization import batch_normalizations
 
 TINY = keras_ratn.Architecture(
     stem="cifar",
@@ -44,6 +45,16 @@ def randomize(model, seed=0):
             variable.assign(0.2 * draw)
         elif name == "moving_variance":
             variable.assign(np.exp(0.3 * draw))
+
+
+def calibrate(model, images):
+    """Gives batch normalization the statistics of these images.
+
+    Without, the values of a deep network grow until they mean nothing.
+    """
+    for layer in batch_normalizations(model):
+        layer.momentum = 0.0
+    model(images, training=True)
 
 
 def random_pixels(number, size=32, channels=3, seed=1):

@@ -3,6 +3,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from tiny_models import calibrate
 from tiny_models import predict
 from tiny_models import random_pixels
 from tiny_models import randomize
@@ -410,6 +411,7 @@ def test_every_registered_network(name):
     # The smallest size; the structure does not depend on it.
     model = builder(input_shape=(32, 32, 3), classifier_activation=None)
     randomize(model)
+    calibrate(model, random_pixels(16))
     images = random_pixels(1)
     limit = 1e-4 if int(name[-3:].lstrip("on")) > 164 else 1e-5
     expected = predict(model, images)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from tiny_models import calibrate
 from tiny_models import predict
 from tiny_models import random_pixels
 from tiny_models import randomize
@@ -17,7 +18,6 @@ from keras_ratn.models import ResidualBackbone
 from keras_ratn.models import rest
 from keras_ratn.models._ends import image_classifier
 from keras_ratn.models.attention_family import FAMILY_BUILDERS
-from training.batch_normalization import batch_normalizations
 
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="written with TensorFlow"
@@ -75,16 +75,6 @@ def tiny(kind):
         )
     randomize(model)
     return model
-
-
-def calibrate(model, images):
-    """Gives batch normalization the statistics of these images.
-
-    Without, the values of a deep network grow until they mean nothing.
-    """
-    for layer in batch_normalizations(model):
-        layer.momentum = 0.0
-    model(images, training=True)
 
 
 def difference(expected, actual):
