@@ -53,20 +53,34 @@ class AverageEvaluation(keras.callbacks.Callback):
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Ends the run at the first loss that is no number."""
+    """Ends the run at the first loss or weight that is no number.
+
+    The weights are looked at after each epoch, before `Record` keeps them:
+    max pooling, and TensorFlow's fused kernels on AVX-512, turn NaN into
+    numbers, so that the loss stays finite over a network that is lost.
+    """
 
     def on_train_batch_end(self, batch, logs=None):
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
-            optimizer = self.model.optimizer
-            step = int(keras.ops.convert_to_numpy(optimizer.iterations))
-            raise LossError(
-                f"The loss became {loss} at step {step}, at a learning rate "
-                f"of {current_learning_rate(optimizer):.3g}. last.keras is "
-                "the model of the last whole epoch, if there was one. Try a "
-                "smaller "
-                "--optimizer.learning-rate or --optimizer.clip-norm 1."
-            )
+            self._stop(f"The loss became {loss}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        for variable in self.model.weights:
+            numbers = keras.ops.isfinite(keras.ops.cast(variable, "float32"))
+            if not bool(keras.ops.all(numbers)):
+                self._stop(f"{variable.path} became nan or infinite")
+
+    def _stop(self, what):
+        optimizer = self.model.optimizer
+        step = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        raise LossError(
+            f"{what} at step {step}, at a learning rate "
+            f"of {current_learning_rate(optimizer):.3g}. last.keras is "
+            "the model of the last whole epoch, if there was one. Try a "
+            "smaller "
+            "--optimizer.learning-rate or --optimizer.clip-norm 1."
+        )
 
 
 class StopAtInterrupt(keras.callbacks.Callback):

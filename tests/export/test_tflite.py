@@ -71,14 +71,18 @@ def test_int8_takes_pixels_as_they_are(files):
     assert detail["quantization"] == (1.0, 0)
 
 
-def test_batch_norms_become_depthwise_convolutions_in_int8_only(files):
+def test_batch_norms_before_units_leave_the_int8_file(files):
     def number(quantize, name):
         found = flatbuffer.operations(files[quantize])
         return [o.name for o in found].count(name)
 
     assert number("int8", "MUL") == 1  # mask times trunk
-    assert number("int8", "DEPTHWISE_CONV_2D") == 10
+    # Scaling of the pixels, and the normalizations behind the mask's pooling
+    # and behind the product, where no convolution can take their shift.
+    assert number("int8", "DEPTHWISE_CONV_2D") == 3
+    assert number("int8", "MAX_POOL_2D") == 1 + 7  # 7 are bounds of ReLUs
     assert number(None, "DEPTHWISE_CONV_2D") == 1  # scaling of the pixels
+    assert number(None, "MAX_POOL_2D") == 1
 
 
 def test_facts_stand_beside_and_inside(files):
