@@ -12,13 +12,12 @@ enlargement pass a shift on, and a convolution without padding takes it off in
 its bias. Of the normalization there remains a ReLU.
 """
 
-import collections
-
 import keras
 import numpy as np
 
 from keras_ratn.layers import BilinearUpsampling2D
 
+from .opened_graph import connections
 from .opened_graph import renamed
 
 # How much wider than most the values of one channel may be. A channel with
@@ -68,25 +67,12 @@ class _Merger:
 
     def __init__(self, model, widths):
         self.widths = widths
-        operations = [
-            operation
-            for operation in model.operations
-            if not isinstance(operation, keras.layers.InputLayer)
-        ]
-        # id of a tensor -> the operation it comes from, those that take it.
-        self.made_by, self.readers = {}, collections.defaultdict(list)
-        for operation in operations:
-            for tensor in keras.tree.flatten(operation.output):
-                self.made_by[id(tensor)] = operation
-            for tensor in keras.tree.flatten(operation.input):
-                self.readers[id(tensor)].append(operation)
-        for tensor in model.outputs:
-            self.readers[id(tensor)].append(None)
+        self.made_by, self.readers = connections(model)
         self.shifts = {}  # id of a tensor -> what is added to it, (channels,)
         self.weights = {}  # layer -> its new weights, in double precision
         # The normalizations of which only the ReLU is left, and these ReLUs.
         self.merged, self.relus = set(), set()
-        for operation in operations:
+        for operation in model.operations:
             self._take_shift(operation)
             if _is_convolution(operation) or _is_sum(operation):
                 self._choose_shift(operation.output)
@@ -176,8 +162,8 @@ class _Merger:
         )
 
     def _shifts_itself(self, operation):
-        has_source = self._source(operation.output) is not None
-        return _is_sum(operation) and has_source
+        """Whether a shift of its own result is in its power."""
+        return _is_sum(operation) and self._source(operation.output) is not None
 
     def _takes_shift_off(self, operation):
         """Whether the operation's bias can undo a shift of its input."""
@@ -294,9 +280,7 @@ def _over_inputs(layer, kernel, values):
     Of a grouped convolution `(1, 1, inputs / groups, outputs)`: each group of
     outputs has its own inputs.
     """
-    if isinstance(layer, keras.layers.Dense):
-        return values[:, None]
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
+    if not isinstance(layer, keras.layers.Conv2D):  # Dense, DepthwiseConv2D
         return values[:, None]
     groups = values.reshape(layer.groups, -1).T  # (inputs / groups, groups)
     return np.repeat(groups, kernel.shape[-1] // layer.groups, axis=1)

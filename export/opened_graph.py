@@ -1,5 +1,6 @@
 """From a model of composite layers to the same model of elementary ones."""
 
+import collections
 import contextlib
 import inspect
 import sys
@@ -274,11 +275,7 @@ def without_softmax(model):
         Functional model that shares the layers of `model` and gives logits;
         `model` itself where scores come from no softmax.
     """
-    made_by = {
-        id(tensor): operation
-        for operation in model.operations
-        for tensor in keras.tree.flatten(operation.output)
-    }
+    made_by, _ = connections(model)
     scores, *others = model.outputs
     last = made_by[id(scores)]
     if type(last).__name__ == "FakeQuantization":
@@ -289,6 +286,30 @@ def without_softmax(model):
     ):
         return model
     return keras.Model(model.inputs, [last.input, *others], name=model.name)
+
+
+def connections(model):
+    """What makes and what reads each tensor of a flat model.
+
+    Args:
+        model: Functional model, each layer of which has been called once.
+
+    Returns:
+        Two dicts by id of a tensor: of the operation whose result it is, and
+        of the list of operations that read it, with `None` for the model's
+        own output.
+    """
+    made_by, read_by = {}, collections.defaultdict(list)
+    for operation in model.operations:
+        for tensor in keras.tree.flatten(operation.output):
+            made_by[id(tensor)] = operation
+        # The input of an InputLayer is its own output.
+        if not isinstance(operation, keras.layers.InputLayer):
+            for tensor in keras.tree.flatten(operation.input):
+                read_by[id(tensor)].append(operation)
+    for tensor in model.outputs:
+        read_by[id(tensor)].append(None)
+    return made_by, read_by
 
 
 def symbolic_tensors(*args):

@@ -1,6 +1,5 @@
 """Quantisation-aware models in Keras, by the rules of LiteRT's int8."""
 
-import collections
 import math
 
 import keras
@@ -16,6 +15,7 @@ from keras_ratn.layers import QuantizationAwareDepthwiseConv2D
 
 from . import metadata
 from .deploy_graph import deploy_graph
+from .opened_graph import connections
 from .opened_graph import consumers
 from .opened_graph import deep_recursion
 from .opened_graph import symbolic_tensors
@@ -238,22 +238,13 @@ def _bounds(model):
 
     They keep its scale.
     """
-    readers = collections.Counter(
-        id(tensor)
-        for operation in model.operations
-        for tensor in keras.tree.flatten(operation.input)
-    )
-    pooled = {
-        id(layer.output)
-        for layer in model.layers
-        if isinstance(layer, keras.layers.MaxPooling2D)
-    }
+    made_by, read_by = connections(model)
     return {
         layer
         for layer in model.layers
         if isinstance(layer, keras.layers.ReLU)
-        and id(layer.input) in pooled
-        and readers[id(layer.input)] == 1
+        and isinstance(made_by[id(layer.input)], keras.layers.MaxPooling2D)
+        and len(read_by[id(layer.input)]) == 1
     }
 
 

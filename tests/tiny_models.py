@@ -24,6 +24,11 @@ SMALLEST = dataclasses.replace(
 )
 
 
+def difference(expected, actual):
+    """Largest difference in units of the largest expected value."""
+    return np.abs(actual - expected).max() / np.abs(expected).max()
+
+
 def tiny_model(classes=5, architecture=TINY, **options):
     """A network with weights as if it had been trained."""
     model = keras_ratn.ResidualAttentionNetwork(

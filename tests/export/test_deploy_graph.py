@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from tiny_models import calibrate
+from tiny_models import difference
 from tiny_models import predict
 from tiny_models import random_pixels
 from tiny_models import randomize
@@ -42,11 +43,6 @@ OPTIONS = {
 
 def with_options(options):
     return dataclasses.replace(TINY, **options)
-
-
-def difference(expected, actual):
-    """Largest difference in units of the largest expected value."""
-    return np.abs(actual - expected).max() / np.abs(expected).max()
 
 
 @pytest.mark.parametrize("size", [32, 37])
