@@ -1,5 +1,6 @@
 """SavedModels that TensorFlow alone serves: pixels or encoded images in."""
 
+import contextlib
 import pathlib
 
 import keras
@@ -137,14 +138,16 @@ def _write(model, folder, labels):
                 tf.TensorSpec((None,), tf.string, name="encoded_images")
             ],
         )
-    write_out(archive, folder)
+    with os_errors():
+        archive.write_out(str(folder), verbose=False)
 
 
-def write_out(archive, folder):
-    """Writes an `ExportArchive`; failures are those of Python's own files."""
+@contextlib.contextmanager
+def os_errors():
+    """Makes TensorFlow's failures in writing those of Python's own files."""
     import tensorflow as tf
 
     try:
-        archive.write_out(str(folder), verbose=False)
+        yield
     except tf.errors.OpError as error:
         raise OSError(error.message) from error

@@ -22,7 +22,7 @@ from .quantization_aware import is_quantization_aware
 from .quantization_aware import rounded
 from .quantization_aware import unroundable
 from .representative import representative_images
-from .saved_model import write_out
+from .saved_model import os_errors
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 TYPES = ("uint8", "int8", "float32")
@@ -186,6 +186,8 @@ def _convert(model, quantize, images, input_type, output_type, batch_size):
     """The content of the file, in bytes."""
     import tensorflow as tf
 
+    from .compaction import compacted
+
     with tempfile.TemporaryDirectory() as folder, deep_recursion(), _quiet():
         write_saved_model(model, folder, batch_size)
 
@@ -202,7 +204,7 @@ def _convert(model, quantize, images, input_type, output_type, batch_size):
                 converter.inference_output_type = getattr(tf, output_type)
             if images is not None:
                 _calibrate(converter, images, batch_size, integers_only)
-            return converter.convert()
+            return compacted(converter.convert())
 
         if images is not None:
             # The converter fails in various ways where some step has no
@@ -246,19 +248,22 @@ def write_saved_model(model, folder, batch_size):
 
     names = ["scores", "mask"]
 
+    @tf.function(autograph=False)
     def serve(images):
         outputs = keras.tree.flatten(model(images, training=False))
         return dict(zip(names, outputs))
 
     shape = (batch_size, *model.inputs[0].shape[1:])
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serving_default",
-        serve,
-        input_signature=[tf.TensorSpec(shape, tf.float32, name="images")],
+    # Keras's ExportArchive makes the same of three traces instead of one.
+    traced = serve.get_concrete_function(
+        tf.TensorSpec(shape, tf.float32, name="images")
     )
-    write_out(archive, folder)
+    module = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
+    with os_errors():
+        tf.saved_model.save(
+            module, folder, signatures={"serving_default": traced}
+        )
 
 
 @contextlib.contextmanager

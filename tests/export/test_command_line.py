@@ -19,7 +19,7 @@ from export import images as export_images
 from export import training_runs
 from export.operation_times import operation_times
 from export.published import publishing
-from export.saved_model import write_out
+from export.saved_model import os_errors
 from export.verify import verify
 from keras_ratn.__main__ import main
 
@@ -146,19 +146,12 @@ def test_export_says_what_it_cannot_read(folder, tmp_path, capsys):
     assert "broken.npz' cannot be read" in capsys.readouterr().out
 
 
-class FullDisk:
-    """An `ExportArchive` that TensorFlow cannot write."""
-
-    def write_out(self, *_, **__):
-        import tensorflow as tf
-
-        raise tf.errors.ResourceExhaustedError(None, None, "No space left")
-
-
 def test_a_full_disk_is_an_error_of_the_disk(tmp_path):
+    import tensorflow as tf
+
     with pytest.raises(ValueError, match="served': No space left. Choose"):
-        with publishing(tmp_path / "served", is_folder=True) as scratch:
-            write_out(FullDisk(), scratch / "served")
+        with publishing(tmp_path / "served", is_folder=True), os_errors():
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left")
 
 
 @pytest.mark.parametrize("file", ["model_int8.tflite", "model_saved_model"])
