@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny_models import calibrate
 from tiny_models import difference
-from tiny_models import predict
+from tiny_models import forward
 from tiny_models import random_pixels
 from tiny_models import randomize
 from tiny_models import SMALLEST
@@ -39,15 +39,23 @@ OPTIONS = {
     },
     "shortcut_from_stem": {"stage_filters": (8, 8)},
 }
+# Where it matters that pooling halves the size, or does not.
+EVEN = ("default", "local", "align_corners", "transpose", "imagenet_stem")
 
 
 def with_options(options):
     return dataclasses.replace(TINY, **options)
 
 
-@pytest.mark.parametrize("size", [32, 37])
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_computes_what_the_model_does(options, size):
+@pytest.mark.parametrize(
+    "options, size",
+    [
+        *((options, 37) for options in OPTIONS.values()),
+        *((OPTIONS[name], 32) for name in EVEN),
+    ],
+    ids=[*OPTIONS, *(f"{name}-32" for name in EVEN)],
+)
+def test_computes_what_the_model_does_in_plain_layers(options, size):
     model = tiny_model(
         architecture=with_options(options),
         input_shape=(size, size, 3),
@@ -55,15 +63,9 @@ def test_computes_what_the_model_does(options, size):
     )
     images = random_pixels(2, 40)[:, :size, :size]
     deployed = deploy_graph(model)
-    expected = predict(model, images)
-    assert difference(expected, predict(deployed, images)) < 1e-5
-
-
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_holds_plain_layers_without_batch_normalization(options):
-    architecture = with_options(options)
-    model = tiny_model(architecture=architecture, input_shape=(37, 37, 3))
-    for operation in deploy_graph(model).operations:
+    expected = forward(model, images)
+    assert difference(expected, forward(deployed, images)) < 1e-5
+    for operation in deployed.operations:
         assert isinstance(operation, keras.Layer)
         ours = type(operation).__module__.startswith("keras_ratn.")
         # Why these have no equal among Keras's is in the docstring.
@@ -84,7 +86,7 @@ def test_integers_compute_the_spatial_mask_in_steps():
     }
     assert kinds == {"Add", "Rsqrt"}
     images = random_pixels(2)
-    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+    assert difference(forward(model, images), forward(deployed, images)) < 1e-5
 
 
 @pytest.mark.parametrize("unit", ["residual", "resnext", "inception"])
@@ -98,17 +100,17 @@ def test_turns_channels_first_into_channels_last(unit):
     deployed = deploy_graph(source)
     assert deployed.input_shape == (None, 32, 32, 3)
     images = random_pixels(2)
-    expected = predict(source, images.transpose(0, 3, 1, 2))
-    assert difference(expected, predict(deployed, images)) < 1e-5
+    expected = forward(source, images.transpose(0, 3, 1, 2))
+    assert difference(expected, forward(deployed, images)) < 1e-5
 
 
 def test_leaves_the_model_as_it_was():
     model = tiny_model()
     images = random_pixels(2)
-    before = predict(model, images)
+    before = forward(model, images)
     names = [layer.name for layer in model.layers]
     variables = [id(v) for v in deploy_graph(model).variables]
-    np.testing.assert_array_equal(predict(model, images), before)
+    np.testing.assert_array_equal(forward(model, images), before)
     assert [layer.name for layer in model.layers] == names
     assert not set(variables) & {id(v) for v in model.variables}
 
@@ -119,8 +121,8 @@ def test_works_on_a_loaded_file_and_twice(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     deployed = deploy_graph(deploy_graph(loaded))
     images = random_pixels(2)
-    expected = predict(model, images)
-    assert difference(expected, predict(deployed, images)) < 1e-5
+    expected = forward(model, images)
+    assert difference(expected, forward(deployed, images)) < 1e-5
     assert deployed.get_layer("predictions").class_names == list("abcde")
 
 
@@ -130,7 +132,7 @@ def test_can_be_saved(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "deployed.keras")
     images = random_pixels(2, 40)[:, :37, :37]
     np.testing.assert_allclose(
-        predict(loaded, images), predict(deployed, images), atol=1e-6
+        forward(loaded, images), forward(deployed, images), atol=1e-6
     )
 
 
@@ -141,16 +143,16 @@ def test_brings_mixed_precision_back_to_float32():
     deployed = deploy_graph(model)
     assert all(layer.compute_dtype == "float32" for layer in deployed.layers)
     images = random_pixels(2)
-    expected = predict(model, images)
-    assert difference(expected, predict(deployed, images)) < 0.02
+    expected = forward(model, images)
+    assert difference(expected, forward(deployed, images)) < 0.02
 
 
 def test_returns_the_last_mask():
     model = tiny_model()
     deployed = deploy_graph(model, with_mask=True)
     images = random_pixels(2)
-    scores, mask = predict(deployed, images)
-    np.testing.assert_allclose(scores, predict(model, images), atol=1e-5)
+    scores, mask = forward(deployed, images)
+    np.testing.assert_allclose(scores, forward(model, images), atol=1e-5)
     features = keras.Model(
         model.inputs, model.get_layer("stage2_unit").output
     ).predict(images, verbose=0)
@@ -173,7 +175,7 @@ def test_takes_dropout_away():
     kinds = [type(layer).__name__ for layer in deployed.layers]
     assert kinds == ["InputLayer", "Conv2D", "GlobalAveragePooling2D"]
     images = random_pixels(2, 8)
-    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+    assert difference(forward(model, images), forward(deployed, images)) < 1e-5
 
 
 @pytest.mark.parametrize("padding, folds", [("valid", True), ("same", False)])
@@ -186,7 +188,7 @@ def test_folds_the_scaling_of_pixels_where_exact(padding, folds):
     deployed = deploy_graph(model)
     assert len(deployed.layers) == (3 if folds else 4)
     images = random_pixels(2, 8)
-    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+    assert difference(forward(model, images), forward(deployed, images)) < 1e-5
 
 
 def test_takes_functional_models_of_others():
@@ -207,7 +209,7 @@ def test_takes_functional_models_of_others():
     assert "BatchNormalization" not in kinds
     assert kinds.count("ReLU") == 2
     images = random_pixels(2, 16) / 255
-    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+    assert difference(forward(model, images), forward(deployed, images)) < 1e-5
 
 
 def transfer_model(kind):
@@ -232,12 +234,12 @@ def test_opens_models_inside_of_models(kind):
         assert not isinstance(layer, keras.layers.BatchNormalization)
     assert takes_pixels(model) and takes_pixels(deployed)
     images = random_pixels(2)
-    expected = predict(model, images)
-    scores, mask = predict(deployed, images)
+    expected = forward(model, images)
+    scores, mask = forward(deployed, images)
     assert difference(expected, scores) < 1e-5
     assert mask.shape == (2, 32, 32, 8)
     # The model is as it was.
-    assert difference(expected, predict(model, images)) == 0
+    assert difference(expected, forward(model, images)) == 0
 
 
 def test_opens_a_channels_first_model_inside():
@@ -248,8 +250,8 @@ def test_opens_a_channels_first_model_inside():
     )
     model = keras.Sequential([keras.Input((3, 32, 32)), base])
     images = random_pixels(2)
-    expected = predict(model, images.transpose(0, 3, 1, 2))
-    assert difference(expected, predict(deploy_graph(model), images)) < 1e-5
+    expected = forward(model, images.transpose(0, 3, 1, 2))
+    assert difference(expected, forward(deploy_graph(model), images)) < 1e-5
 
 
 def _with_values(layers):
@@ -330,7 +332,7 @@ def test_can_keep_batch_normalizations():
     kinds = {type(layer).__name__ for layer in deployed.layers}
     assert "BatchNormalization" in kinds
     images = random_pixels(2)
-    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+    assert difference(forward(model, images), forward(deployed, images)) < 1e-5
 
 
 def test_takes_a_size_for_a_model_without_one():
@@ -339,7 +341,7 @@ def test_takes_a_size_for_a_model_without_one():
         deploy_graph(model)
     deployed = deploy_graph(model, input_shape=(40, 36, 3))
     images = random_pixels(2, 40)[:, :, :36]
-    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+    assert difference(forward(model, images), forward(deployed, images)) < 1e-5
 
 
 def test_keeps_what_it_has_no_rewrite_for():
@@ -352,8 +354,8 @@ def test_keeps_what_it_has_no_rewrite_for():
     outputs = keras.ops.mean(keras.ops.softmax(x, axis=1), axis=(1, 2))
     model = keras.Model(inputs, outputs)
     images = random_pixels(2, 8)
-    expected = predict(model, images)
-    assert difference(expected, predict(deploy_graph(model), images)) < 1e-5
+    expected = forward(model, images)
+    assert difference(expected, forward(deploy_graph(model), images)) < 1e-5
 
 
 class OddOne(keras.Layer):
@@ -410,7 +412,7 @@ def test_every_registered_network(name):
     calibrate(model, random_pixels(16))
     images = random_pixels(1)
     limit = 1e-4 if int(name[-3:].lstrip("on")) > 164 else 1e-5
-    expected = predict(model, images)
+    expected = forward(model, images)
     for integers in (False, True):
         deployed = deploy_graph(model, integers=integers)
-        assert difference(expected, predict(deployed, images)) < limit
+        assert difference(expected, forward(deployed, images)) < limit

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny_models import calibrate
 from tiny_models import difference
-from tiny_models import predict
+from tiny_models import forward
 from tiny_models import random_pixels
 from tiny_models import randomize
 
@@ -83,7 +83,7 @@ def test_deploy_graph_computes_what_the_model_does(kind):
     model = tiny(kind)
     images = random_pixels(2, SIZE)
     deployed = deploy_graph(model)
-    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+    assert difference(forward(model, images), forward(deployed, images)) < 1e-5
 
 
 @pytest.mark.parametrize("kind", ["external", "eamlp"])
@@ -93,7 +93,7 @@ def test_an_integer_graph_divides_nothing(kind):
     deployed = deploy_graph(model, integers=True)
     kinds = {type(operation).__name__ for operation in deployed.operations}
     assert "LogSoftmax" in kinds and not kinds & {"Divide", "TrueDivide"}
-    assert difference(predict(model, images), predict(deployed, images)) < 1e-5
+    assert difference(forward(model, images), forward(deployed, images)) < 1e-5
 
 
 @needs_tensorflow
@@ -119,7 +119,7 @@ def test_files_compute_what_the_model_does(kind, quantize, limit, tmp_path):
     path = to_tflite(model, tmp_path / "m.tflite", quantize, [images])
     scores = LiteRTModel(path).predict(images[:2])["scores"]
     left = metadata.read(path).get("float_operations")
-    found = difference(predict(model, images[:2]), scores)
+    found = difference(forward(model, images[:2]), scores)
     print(kind, quantize, f"difference {found:.2g}", left)
     assert found < limit
     assert (left is None) == (quantize is None)
@@ -136,11 +136,11 @@ def test_every_network_becomes_a_float_and_an_int8_file(name, tmp_path):
     calibrate(model, images)
     path = to_tflite(model, tmp_path / "float.tflite")
     scores = LiteRTModel(path).predict(images[:1])["scores"]
-    expected = predict(model, images[:1])
+    expected = forward(model, images[:1])
     # The deepest of these untrained networks make 4e-3 of a change of their
     # pixels by a millionth: rounding must not do more than that.
     factors = np.random.default_rng(0).normal(1, 1e-6, images[:1].shape)
-    changed = predict(model, (images[:1] * factors).astype("float32"))
+    changed = forward(model, (images[:1] * factors).astype("float32"))
     limit = max(1e-3, difference(expected, changed))
     assert difference(expected, scores) < limit
     path = to_tflite(model, tmp_path / "int8.tflite", "int8", [images])

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from tiny_models import difference
-from tiny_models import predict
+from tiny_models import forward
 from tiny_models import random_pixels
 from tiny_models import TINY
 from tiny_models import tiny_model
@@ -40,7 +40,7 @@ def check(model, left, widths=None):
     shape = model.input_shape[1:]
     images = np.random.default_rng(1).normal(size=(3, *shape)).astype("float32")
     merged = merge_normalizations(model, widths)
-    assert difference(predict(model, images), predict(merged, images)) < 1e-5
+    assert difference(forward(model, images), forward(merged, images)) < 1e-5
     found = [n for n in names(merged) if n.startswith("normalization")]
     assert found == left
     return merged
@@ -302,4 +302,4 @@ def test_networks(options, number, left):
     ]
     assert found == [number, left]
     images = random_pixels(2, 40)[:, :37, :37]
-    assert difference(predict(model, images), predict(graphs[1], images)) < 1e-5
+    assert difference(forward(model, images), forward(graphs[1], images)) < 1e-5

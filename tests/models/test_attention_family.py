@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from tiny_models import forward
 
 import keras_ratn as k
 from keras_ratn.models import FAMILY_BUILDERS
@@ -941,16 +942,16 @@ def test_attention_inside_units(unit, tmp_path):
     assert plain.get_layer("stage1_unit").attention_layer is None
     x = images(1, 32, 32, 3)
     # The gate acts: shut, the unit is its shortcut.
-    expected = model.predict(x, verbose=0)
+    expected = forward(model, x)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(
-        loaded.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-6
+        forward(loaded, x), expected, rtol=1e-4, atol=1e-6
     )
     first.attention_layer.excite.bias.assign(
         -100 * ops.ones_like(first.attention_layer.excite.bias)
     )
-    assert np.any(model.predict(x, verbose=0) != expected)
+    assert np.any(forward(model, x) != expected)
 
 
 @pytest.mark.parametrize("argument", ["attention", "unit_attention"])

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from tiny_models import random_pixels
+from tiny_models import SMALLEST
 from tiny_models import tiny_model
 
 from training.batch_normalization import batch_normalizations
@@ -20,7 +21,7 @@ import tensorflow as tf
 def fit(context, **options):
     """A tiny network after two steps inside `context(model)`."""
     keras.utils.set_random_seed(0)
-    model = tiny_model(**options)
+    model = tiny_model(architecture=SMALLEST, **options)
     model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
     images, labels = random_pixels(6), np.arange(6) % 5
     if options.get("data_format") == "channels_first":
