@@ -15,6 +15,7 @@ from tiny_models import tiny_model
 import keras_ratn
 from export.deploy_graph import deploy_graph
 from export.metadata import takes_pixels
+from keras_ratn.models.architecture import VARIANTS
 
 OPTIONS = {
     "default": {},
@@ -409,9 +410,15 @@ def test_every_registered_network(name):
     # The smallest size; the structure does not depend on it.
     model = builder(input_shape=(32, 32, 3), classifier_activation=None)
     randomize(model)
-    calibrate(model, random_pixels(16))
-    images = random_pixels(1)
-    limit = 1e-4 if int(name[-3:].lstrip("on")) > 164 else 1e-5
+    # Branches that change a sum as little as trained ones do. With random ones
+    # a millionth of the pixels becomes 3e-4 of the scores of Attention-56, and
+    # any other order of its sums as much.
+    for variable in model.variables:
+        if variable.path.endswith(("conv3/kernel", "merge/kernel")):
+            variable.assign(0.1 * variable)
+    calibrate(model, random_pixels(32))
+    images = random_pixels(1, seed=2)
+    limit = 1e-4 if VARIANTS[name.lower()].depth > 164 else 1e-5
     expected = forward(model, images)
     for integers in (False, True):
         deployed = deploy_graph(model, integers=integers)
