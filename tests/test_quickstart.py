@@ -37,8 +37,8 @@ def small_world(tmp_path, monkeypatch):
         architecture = VARIANTS[name]
         small = dataclasses.replace(
             architecture,
-            # Convolutions of 2 channels, as 8 filters have, crash in the
-            # oneDNN of TensorFlow 2.21 on processors with AVX-512.
+            # Of fewer than 16 channels, training a strided convolution of one
+            # pixel may crash on AVX-512 (oneDNN #6035, in TensorFlow 2.21).
             stem_filters=8,
             stage_filters=(32,) * len(architecture.stage_filters),
             mask_depths=(1,) * len(architecture.stage_filters),

@@ -72,7 +72,10 @@ class Architecture:
             the size) or `"cifar"` (3x3 convolution, full size). Also sets the
             family's default size, classes and pixel statistics.
         stem_filters: Integer. Channels of the stem.
-        stage_filters: Tuple of integers. Channels of each stage.
+        stage_filters: Tuple of integers. Channels of each stage. Where a stage
+            gets fewer than 16, TensorFlow 2.21 may crash in training on
+            processors with AVX-512 (oneDNN #6035); `TF_ENABLE_ONEDNN_OPTS=0`
+            avoids it.
         num_modules: Tuple of integers. Attention Modules in each stage
             (*m*); `0` is allowed.
         mask_depths: Tuple of integers. Halvings in the masks of each stage.
