@@ -305,6 +305,18 @@ def nothing_in(folder):
     return not os.listdir(folder)
 
 
+def test_a_full_disk_is_an_error_of_the_disk(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    def fill_disk(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left")
+
+    monkeypatch.setattr(tf.saved_model, "save", fill_disk)
+    with pytest.raises(ValueError, match="m.tflite': No space left. Choose"):
+        to_tflite(with_step(keras.ops.relu), tmp_path / "m.tflite")
+    assert nothing_in(tmp_path)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
