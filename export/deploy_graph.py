@@ -38,7 +38,9 @@ def deploy_graph(
     gone, the layout is channels-last and the precision float32 whatever the
     source's. With `integers`, most batch normalizations of residual sums move
     into the convolutions around them (`merge_normalizations`): that leaves
-    `MaxPooling2D` of single pixels with a ReLU (MAX_POOL_2D).
+    `MaxPooling2D` of single pixels with a ReLU (MAX_POOL_2D), or a sum with
+    constants, `Rescaling` by 1, with a ReLU (ADD). Residual attention M T + T
+    is computed as (M + 1) T then.
 
     What the options of the networks become:
 
@@ -95,7 +97,7 @@ def deploy_graph(
             lambda operation: _is_known(operation, integers),
             with_mask,
         )
-        rewriter = _Rewriter(consumers(flat), depthwise_normalization)
+        rewriter = _Rewriter(consumers(flat), depthwise_normalization, integers)
         rewritten = keras.models.clone_model(
             flat,
             clone_function=lambda layer: layer,
@@ -126,9 +128,10 @@ def _array(value):
 class _Rewriter:
     """Emits one or more plain layers for each call of the opened graph."""
 
-    def __init__(self, consumers, depthwise_normalization):
+    def __init__(self, consumers, depthwise_normalization, integers):
         self.uses = [len(layers) for layers in consumers]
         self.depthwise_normalization = depthwise_normalization
+        self.integers = integers
         self.number = 0
         # id of a tensor -> (layer, channel axis of its kernel): what a
         # following scale and shift may be folded into.
@@ -138,6 +141,8 @@ class _Rewriter:
         self.affine = {}
         # name of a normalization -> `widths` of `merge_normalizations`
         self.widths = {}
+        # ids of tensors that are masks; id of a product -> its factors
+        self.masks, self.factors = set(), {}
         self.names = set()
         self.kept = []
 
@@ -272,6 +277,8 @@ class _Rewriter:
         return self.scale_and_shift(layer, x, 1 / deviation, -mean / deviation)
 
     def rescaling(self, layer, x, **_):
+        if self.integers and id(x) in self.masks and np.all(layer.scale == 1):
+            return self.same(layer, x)  # of a deploy graph
         channels = x.shape[-1]
         scale = np.broadcast_to(np.asarray(layer.scale, "float64"), channels)
         shift = np.broadcast_to(np.asarray(layer.offset, "float64"), channels)
@@ -344,7 +351,10 @@ class _Rewriter:
         return self.kept_as_it_is(layer, x, **kwargs)
 
     def activation(self, layer, x, **_):
-        return self._activation(layer.activation, self.name(layer.name))(x)
+        x = self._activation(layer.activation, self.name(layer.name))(x)
+        if layer.activation is keras.activations.sigmoid:
+            self.masks.add(id(x))
+        return x
 
     def double_normalization(self, layer, x, **_):
         # Shares of the sum of softmaxes are a softmax of their logarithms.
@@ -358,13 +368,34 @@ class _Rewriter:
         return keras.layers.ReLU(name=self.name("relu"))(x)
 
     def sigmoid(self, layer, x, **_):
-        return keras.layers.Activation("sigmoid", name=self.name("sigmoid"))(x)
+        x = keras.layers.Activation("sigmoid", name=self.name("sigmoid"))(x)
+        self.masks.add(id(x))
+        return x
 
     def add(self, layer, x, **_):
+        if self.integers and len(x) == 2:
+            for product, trunk in (x, x[::-1]):
+                mask = self._mask_of(product, trunk)
+                if mask is not None:
+                    return self._one_plus_mask(mask, trunk)
         return keras.layers.Add(name=self.name("add"))(x)
 
+    def _mask_of(self, product, trunk):
+        """M, if `product` is M T, `trunk` is T and M is a mask."""
+        masks = [x for x in self.factors.get(id(product), ()) if x is not trunk]
+        found = len(masks) == 1 and id(masks[0]) in self.masks
+        return masks[0] if found else None
+
+    def _one_plus_mask(self, mask, trunk):
+        """(M + 1) T for M T + T: a sum with a number is the faster one."""
+        one = keras.layers.Rescaling(1.0, 1.0, name=self.name("one_plus_mask"))
+        multiply = keras.layers.Multiply(name=self.name("residual_attention"))
+        return multiply([one(mask), trunk])
+
     def multiply(self, layer, x, **_):
-        return keras.layers.Multiply(name=self.name("multiply"))(x)
+        outputs = keras.layers.Multiply(name=self.name("multiply"))(x)
+        self.factors[id(outputs)] = x
+        return outputs
 
     def subtract(self, layer, x, **_):
         return keras.layers.Subtract(name=self.name("subtract"))(x)
@@ -381,7 +412,9 @@ class _Rewriter:
 
     def mask_activation(self, layer, x, **_):
         if layer.mode == "channel":
-            return self.same(layer, x)
+            x = self.same(layer, x)
+            self.masks.add(id(x))
+            return x
         name = self.name(layer.name)
         if layer.mode == "spatial":
             # A group for each channel. (`LayerNormalization` over positions
@@ -393,7 +426,9 @@ class _Rewriter:
                 scale=False,
                 name=f"{name}_normalization",
             )(x)
-        return keras.layers.Activation("sigmoid", name=name)(x)
+        x = keras.layers.Activation("sigmoid", name=name)(x)
+        self.masks.add(id(x))
+        return x
 
     # === Up-sampling ===
 

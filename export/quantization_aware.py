@@ -12,6 +12,7 @@ from keras_ratn.layers import MaskActivation
 from keras_ratn.layers import QuantizationAwareConv2D
 from keras_ratn.layers import QuantizationAwareDense
 from keras_ratn.layers import QuantizationAwareDepthwiseConv2D
+from keras_ratn.layers import QuantizationAwareRescaling
 
 from . import metadata
 from .deploy_graph import deploy_graph
@@ -27,12 +28,13 @@ _UNIT_RANGE = (0.0, 255 / 256)
 _SIGNED_UNIT_RANGE = (-1.0, 127 / 128)
 _PIXELS = (0.0, 255.0)
 
-_AWARE = {
+_WITH_KERNELS = {
     "Conv2D": QuantizationAwareConv2D,
     "DepthwiseConv2D": QuantizationAwareDepthwiseConv2D,
     "Dense": QuantizationAwareDense,
     "ClassificationHead": QuantizationAwareDense,
 }
+_AWARE = {**_WITH_KERNELS, "Rescaling": QuantizationAwareRescaling}
 # A ReLU that is the only reader of one of these is computed with it.
 _FUSE_RELU = (*_AWARE, "Add", "Multiply")
 # These choose or weigh values of their input and keep its scale.
@@ -208,7 +210,7 @@ def _can_round(layer):
 
 
 def _aware_layer(layer):
-    """A layer that rounds its kernel, in place of one that has a kernel."""
+    """A layer that rounds its constants, in place of one that has some."""
     if not isinstance(layer, keras.Layer):
         return _Copy(layer, layer)  # an operation has no state
     cls = _AWARE.get(type(layer).__name__, type(layer))
@@ -344,11 +346,14 @@ class _Inserter:
         ids = [id(x) for x in tensors]
         width = max(self.widths[key] for key in ids)
         rounder, step = self.rounders.get(ids[0]), self.steps.get(ids[0])
-        if type(layer).__name__ in _AWARE:
+        if type(layer).__name__ in _WITH_KERNELS:
             outputs, own = copy(
                 *args, **kwargs, input_step=step, return_step=True
             )
             terms = None if step is None else [[outputs, own]]
+        elif isinstance(layer, keras.layers.Rescaling):
+            outputs, *offset = copy(*args, **kwargs, return_offset=True)
+            terms = None if step is None else [[tensors[0], step], offset]
         else:
             outputs = copy(*args, **kwargs)
             terms = self._terms(layer, tensors, outputs)

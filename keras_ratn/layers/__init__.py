@@ -53,6 +53,9 @@ from keras_ratn.layers.quantization import (
 from keras_ratn.layers.quantization import (
     QuantizationAwareDepthwiseConv2D as QuantizationAwareDepthwiseConv2D,
 )
+from keras_ratn.layers.quantization import (
+    QuantizationAwareRescaling as QuantizationAwareRescaling,
+)
 from keras_ratn.layers.registry import get as get
 from keras_ratn.layers.registry import (
     list_attention_layers as list_attention_layers,

@@ -9,6 +9,7 @@ and round them to 8 bits in the way of XNNPACK, LiteRT's engine on CPUs.
 import math
 
 import keras
+import numpy as np
 from keras import ops
 from keras.quantizers import fake_quant_with_min_max_vars
 
@@ -413,3 +414,49 @@ class QuantizationAwareDense(_SumsOfProducts, ClassificationHead):
 
     def _step_shape(self, shape):
         return ()
+
+
+@keras.saving.register_keras_serializable(package="keras_ratn")
+class QuantizationAwareRescaling(keras.layers.Rescaling):
+    """A sum with constants of 8 bits, which have one range for all of them.
+
+    Arguments and shapes are those of `keras.layers.Rescaling` for a scale of 1,
+    the only one there is.
+
+    Call arguments:
+        inputs: Tensor, channels-last if there is an offset for each channel.
+        return_offset: Boolean. Whether to return the rounded offset and its
+            step, a scalar, too. Defaults to `False`.
+
+    Example:
+
+    >>> layer = keras_ratn.layers.QuantizationAwareRescaling(1.0, [0.0, 2.55])
+    >>> tuple(layer(keras.ops.ones((1, 8, 8, 2))).shape)
+    (1, 8, 8, 2)
+    """
+
+    def __init__(self, scale=1.0, offset=0.0, **kwargs):
+        super().__init__(scale, offset, **kwargs)
+        if np.any(np.asarray(self.scale) != 1):
+            raise ValueError(
+                "Only offsets are rounded to 8 bits; a scale belongs into a "
+                f"DepthwiseConv2D. Received: scale={scale}"
+            )
+
+    def call(self, inputs, return_offset=False):
+        offset = ops.cast(self.offset, self.compute_dtype)
+        lower = ops.minimum(ops.min(offset), 0.0)
+        upper = ops.maximum(ops.max(offset), 0.0)
+        upper = ops.maximum(upper, lower + _SMALLEST_RANGE)
+        offset = fake_quant_with_min_max_vars(offset, lower, upper)
+        outputs = ops.add(inputs, offset)
+        if not return_offset:
+            return outputs
+        return outputs, offset, _step(lower, upper)
+
+    def compute_output_spec(self, inputs, return_offset=False):
+        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if not return_offset:
+            return outputs
+        offset = keras.KerasTensor(np.shape(self.offset), self.compute_dtype)
+        return outputs, offset, keras.KerasTensor((), dtype="float32")

@@ -90,6 +90,42 @@ def test_integers_compute_the_spatial_mask_in_steps():
     assert difference(forward(model, images), forward(deployed, images)) < 1e-5
 
 
+def activated(x, activation):
+    return keras.layers.Activation(activation)(keras.layers.Conv2D(3, 1)(x))
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["product first", "last"])
+@pytest.mark.parametrize(
+    "activation, times, integers, rewrites",
+    [
+        ("sigmoid", 1, True, True),
+        ("sigmoid", 1, False, False),
+        ("tanh", 1, True, False),  # no mask
+        ("sigmoid", 2, True, False),  # M (2 T) + T
+    ],
+)
+def test_integers_add_one_to_masks(
+    order, activation, times, integers, rewrites
+):
+    inputs = keras.Input((4, 4, 3))
+    trunk, mask = (
+        keras.layers.Conv2D(3, 1)(inputs),
+        activated(inputs, activation),
+    )
+    factor = trunk if times == 1 else keras.layers.Add()([trunk, trunk])
+    product = keras.layers.Multiply()([mask, factor][::order])
+    outputs = keras.layers.Add()([product, trunk][::order])
+    model = keras.Model(inputs, outputs)
+    images = np.random.default_rng(0).normal(size=(2, 4, 4, 3))
+    expected = forward(model, images)
+    for _ in range(2):  # of a deploy graph, too
+        model = deploy_graph(model, integers=integers)
+        assert difference(expected, forward(model, images)) < 1e-6
+        kinds = [type(layer).__name__ for layer in model.layers]
+        assert kinds.count("Rescaling") == rewrites
+        assert kinds.count("Add") == times - rewrites
+
+
 @pytest.mark.parametrize("unit", ["residual", "resnext", "inception"])
 def test_turns_channels_first_into_channels_last(unit):
     architecture = dataclasses.replace(TINY, unit=unit)

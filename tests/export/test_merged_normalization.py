@@ -31,18 +31,20 @@ def random_weights(model, seed=0):
         weights = [rng.normal(size=w.shape) for w in layer.get_weights()]
         if layer.name.startswith("normalization"):
             weights[0] = rng.uniform(0.5, 2, weights[0].shape)
+            weights[1] *= 0.3
         layer.set_weights(weights)
     return model
 
 
-def check(model, left, widths=None):
-    """The same results, with these normalizations left as convolutions."""
+def check(model, left=(), sums=(), widths=None):
+    """The same results, with these normalizations left as convolutions, or as
+    sums with constants."""
     shape = model.input_shape[1:]
     images = np.random.default_rng(1).normal(size=(3, *shape)).astype("float32")
     merged = merge_normalizations(model, widths)
     assert difference(forward(model, images), forward(merged, images)) < 1e-5
     found = [n for n in names(merged) if n.startswith("normalization")]
-    assert found == left
+    assert found == [*left, *(f"{name}_shift" for name in sums)]
     return merged
 
 
@@ -68,7 +70,7 @@ def test_moves_scale_behind_and_shift_before():
     ):
         weights = [np.full((1, 1, 1, 1), kernel), np.array([bias])]
         model.get_layer(name).set_weights(weights)
-    merged = check(model, left=[])
+    merged = check(model)
     weights = {
         name: [
             float(w.ravel()[0]) for w in merged.get_layer(name).get_weights()
@@ -94,7 +96,7 @@ def test_moves_scale_behind_and_shift_before():
 )
 def test_shifts_pass_pooling_and_enlargement(make):
     # Of two normalizations that want other shifts, the one before pooling
-    # is merged; the one behind takes the shift off.
+    # is merged; the one behind takes the shift off in its sum.
     inputs = keras.Input((4, 4, 2))
     x = convolution(3)(inputs)
     outputs = []
@@ -102,7 +104,7 @@ def test_shifts_pass_pooling_and_enlargement(make):
         y = convolution(2)(normalized(y, f"normalization{number}"))
         outputs.append(keras.layers.GlobalAveragePooling2D()(y))
     model = keras.Model(inputs, keras.layers.Concatenate()(outputs))
-    check(random_weights(model), left=["normalization2"])
+    check(random_weights(model), sums=["normalization2"])
 
 
 def test_a_normalization_behind_an_enlargement():
@@ -114,7 +116,7 @@ def test_a_normalization_behind_an_enlargement():
     x = keras.layers.ZeroPadding2D(1)(x)
     outputs = convolution(4, size=3)(x)
     # The padded convolution of x wants it as it is; the sum may be shifted.
-    check(random_weights(keras.Model(inputs, outputs)), left=[])
+    check(random_weights(keras.Model(inputs, outputs)))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_kernels_that_take_the_scale(reader):
     layers = reader()
     for layer in getattr(layers, "layers", [layers]):
         x = layer(x)
-    check(random_weights(keras.Model(inputs, x)), left=[])
+    check(random_weights(keras.Model(inputs, x)))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,44 @@ def test_convolutions_that_take_the_shift_off(reader):
         keras.layers.GlobalAveragePooling2D()(y) for y in (y, reader()(x))
     ]
     outputs = keras.layers.Concatenate()(outputs)
-    check(random_weights(keras.Model(inputs, outputs)), left=[])
+    check(random_weights(keras.Model(inputs, outputs)))
+
+
+def test_sums_with_constants_where_no_convolution_can_shift():
+    # x x is normalized to 4 (...) + 3 = 4 (... + 0.75), then times 3.
+    inputs = keras.Input((1, 1, 1))
+    x = keras.layers.Multiply()([inputs, inputs])
+    outputs = convolution(name="last")(normalized(x, "normalization"))
+    model = keras.Model(inputs, outputs)
+    for name, kernel, bias in (("normalization", 4, 3), ("last", 3, 1)):
+        weights = [np.full((1, 1, 1, 1), kernel), np.array([bias])]
+        model.get_layer(name).set_weights(weights)
+    merged = check(model, sums=["normalization"])
+    assert merged.get_layer("normalization_shift").offset == [0.75]
+    kernel, bias = merged.get_layer("last").get_weights()
+    assert (float(kernel.ravel()[0]), float(bias[0])) == (12, 1)
+
+
+@pytest.mark.parametrize(
+    "shifts, widths, is_sum",
+    [
+        ((-2, 1, 1.9), None, True),  # as spread as 3.9 channels
+        ((-2, 1, 2.1), None, False),
+        ((2.1, 3, 4.1), None, False),  # zero belongs to them
+        ((-2, 1, 2.1), (1, 1.1, 1.1), True),
+        ((-2, 1, 1.9), (0.9, 0.9, 1), False),
+    ],
+)
+def test_constants_do_not_spread_too_far(shifts, widths, is_sum):
+    inputs = keras.Input((4, 4, 2))
+    x = convolution(3)(inputs)
+    x = normalized(keras.layers.Multiply()([x, x]), "normalization")
+    model = random_weights(keras.Model(inputs, convolution(2)(x)))
+    scales = np.ones((1, 1, 3, 1))
+    model.get_layer("normalization").set_weights([scales, np.array(shifts)])
+    widths = widths and {"normalization": np.array(widths)}
+    kept = ["normalization"]
+    check(model, [] if is_sum else kept, kept if is_sum else [], widths)
 
 
 def test_a_product_gets_its_factors_as_they_are():
@@ -170,7 +209,7 @@ def test_a_product_gets_its_factors_as_they_are():
     outputs = convolution(2)(normalized(x, "normalization2"))
     # No convolution is added last before the second.
     model = random_weights(keras.Model(inputs, outputs))
-    check(model, left=["normalization2"])
+    check(model, sums=["normalization2"])
 
 
 @pytest.mark.parametrize(
@@ -241,22 +280,21 @@ def reader_is_the_output(x, y):
     return y, x
 
 
-def scale_has_no_kernel(x, y):
-    return y, keras.layers.Activation("tanh")(y)
-
-
-@pytest.mark.parametrize(
-    "ends", [reader_with_padding, reader_is_the_output, scale_has_no_kernel]
-)
-def test_leaves_what_cannot_be_undone(ends):
+@pytest.mark.parametrize("ends", [reader_with_padding, reader_is_the_output])
+def test_leaves_a_sum_where_a_shift_cannot_be_undone(ends):
     inputs = keras.Input((4, 4, 2))
     x = convolution(3)(inputs)
-    y = normalized(x, "normalization")
-    if ends is not scale_has_no_kernel:
-        y = convolution(2)(y)
+    y = convolution(2)(normalized(x, "normalization"))
     outputs = [keras.layers.GlobalAveragePooling2D()(z) for z in ends(x, y)]
     model = keras.Model(inputs, keras.layers.Concatenate()(outputs))
-    check(random_weights(model), left=["normalization"])
+    check(random_weights(model), sums=["normalization"])
+
+
+def test_leaves_a_normalization_whose_scale_no_kernel_takes():
+    inputs = keras.Input((4, 4, 2))
+    x = normalized(convolution(3)(inputs), "normalization")
+    outputs = keras.layers.Activation("tanh")(x)
+    check(random_weights(keras.Model(inputs, outputs)), left=["normalization"])
 
 
 @pytest.mark.parametrize(
@@ -273,10 +311,10 @@ def test_leaves_other_relus(relu):
     check(model, left=["normalization"])
 
 
-# Options -> normalizations of the deploy graph, and those left: behind each
-# product, each pooling whose input has one of its own (with local convolution,
-# of the two that read a module's input, one), and enlargements that are
-# convolutions or dense layers.
+# Options -> normalizations of the deploy graph, and those of which a sum is
+# left: behind each product, each pooling whose input has one of its own (with
+# local convolution, of the two that read a module's input, one), and
+# enlargements that are convolutions or dense layers.
 NETWORKS = {
     "residual": ({}, 24, 5),
     "inception": ({"unit": "inception"}, 24, 5),
@@ -287,9 +325,9 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize(
-    "options, number, left", NETWORKS.values(), ids=NETWORKS
+    "options, number, sums", NETWORKS.values(), ids=NETWORKS
 )
-def test_networks(options, number, left):
+def test_networks(options, number, sums):
     model = tiny_model(
         architecture=dataclasses.replace(TINY, num_pre_units=2, **options),
         input_shape=(37, 37, 3),
@@ -297,9 +335,13 @@ def test_networks(options, number, left):
     )
     graphs = [deploy_graph(model, integers=i) for i in (False, True)]
     found = [
-        sum(layer.name.endswith(("bn", "bn1")) for layer in graph.layers)
-        for graph in graphs
+        sum(layer.name.endswith(end) for layer in graph.layers)
+        for graph, end in zip(graphs, (("bn", "bn1"), "_shift"))
     ]
-    assert found == [number, left]
+    assert found == [number, sums]
+    kinds = [type(layer).__name__ for layer in graphs[1].layers]
+    # The scaling of the pixels, and the enlargements that are convolutions.
+    depthwise = 1 + 3 * (options.get("interpolation") == "transpose")
+    assert kinds.count("DepthwiseConv2D") == depthwise
     images = random_pixels(2, 40)[:, :37, :37]
     assert difference(forward(model, images), forward(graphs[1], images)) < 1e-5

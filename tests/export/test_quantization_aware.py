@@ -115,6 +115,35 @@ def test_a_relu_behind_pooling_keeps_its_steps(pool_size, tmp_path):
 
 
 @needs_tensorflow
+@pytest.mark.parametrize(
+    "low, high", [(-3, -1), (1, 3), (-2, 3)], ids=["below", "above", "both"]
+)
+def test_sums_with_constants_come_out_the_same(low, high, tmp_path):
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 64, -2.0)(inputs)
+    x = keras.layers.Conv2D(8, 3)(x)
+    x = keras.layers.Multiply()([x, x])
+    normalization = keras.layers.BatchNormalization()
+    x = keras.layers.ReLU()(normalization(x))
+    x = keras.layers.Conv2D(4, 1)(x)
+    outputs = keras.layers.GlobalAveragePooling2D()(x)
+    gamma, _, mean, variance = normalization.get_weights()
+    normalization.set_weights(
+        [gamma, np.linspace(low, high, 8), mean, variance]
+    )
+    images = random_pixels(16)
+    aware = quantization_aware(keras.Model(inputs, outputs), [images])
+    kinds = [type(layer).__name__ for layer in aware.layers]
+    assert kinds.count("QuantizationAwareRescaling") == 1
+    path = to_tflite(aware, tmp_path / "m.tflite", "int8")
+    assert not flatbuffer.not_integer(path)
+    scores = LiteRTModel(path).predict(images)["scores"]
+    expected = predict(aware, images)
+    assert len(np.unique(expected)) > 16
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
+
+
+@needs_tensorflow
 def test_leaves_its_softmax_out(aware, tmp_path):
     path = to_tflite(aware, tmp_path / "m.tflite", "int8", logits=True)
     names = [o.name for o in flatbuffer.operations(path)]

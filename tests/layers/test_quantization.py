@@ -8,6 +8,7 @@ from keras_ratn.layers import FakeQuantization
 from keras_ratn.layers import QuantizationAwareConv2D
 from keras_ratn.layers import QuantizationAwareDense
 from keras_ratn.layers import QuantizationAwareDepthwiseConv2D
+from keras_ratn.layers import QuantizationAwareRescaling
 
 
 def test_fake_quantization_has_the_properties_of_a_layer():
@@ -222,6 +223,47 @@ def test_can_leave_training_unrounded():
     x = ops.array([[0.001, 0.5]])
     assert float(layer(x, training=True)[0, 0]) == pytest.approx(0.001)
     assert float(layer(x)[0, 0]) == 0
+
+
+@pytest.mark.parametrize(
+    "offset, rounded",
+    [
+        ([-1.0, 0.303, 1.55], [-1.0, 0.3, 1.55]),
+        # Zero is in the range, as in that of each tensor of LiteRT.
+        ([-2.55, -0.104, -0.106], [-2.55, -0.1, -0.11]),
+        ([0.104, 0.106, 2.55], [0.1, 0.11, 2.55]),
+    ],
+)
+def test_rounds_constants_together(offset, rounded):
+    layer = QuantizationAwareRescaling(1.0, offset)
+    x = np.ones((2, 4, 4, 3), "float32")
+    y, constants, step = layer(x, return_offset=True)
+    assert float(step) == pytest.approx(0.01, rel=1e-5)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(constants), rounded, atol=1e-6
+    )
+    y = ops.convert_to_numpy(y)
+    np.testing.assert_allclose(y, x + rounded, atol=1e-6)
+    np.testing.assert_array_equal(ops.convert_to_numpy(layer(x)), y)
+
+
+def test_one_constant_and_none_are_exact():
+    for offset in (1.0, -3.7, 0.0):
+        y = QuantizationAwareRescaling(1.0, offset)(np.zeros((1, 2), "float32"))
+        expected = np.full((1, 2), offset, "float32")
+        np.testing.assert_allclose(ops.convert_to_numpy(y), expected, rtol=1e-6)
+
+
+def test_constants_come_back_with_the_configuration():
+    layer = QuantizationAwareRescaling(1.0, [-1.0, 0.5], name="sum")
+    twin = QuantizationAwareRescaling.from_config(layer.get_config())
+    assert twin.get_config() == layer.get_config()
+    assert twin.offset == [-1.0, 0.5]
+
+
+def test_refuses_to_round_a_scale():
+    with pytest.raises(ValueError, match="belongs into a DepthwiseConv2D"):
+        QuantizationAwareRescaling(0.5)
 
 
 def test_range_never_becomes_narrower_than_told():
