@@ -352,9 +352,8 @@ class _Rewriter:
 
     def activation(self, layer, x, **_):
         x = self._activation(layer.activation, self.name(layer.name))(x)
-        if layer.activation is keras.activations.sigmoid:
-            self.masks.add(id(x))
-        return x
+        is_mask = layer.activation is keras.activations.sigmoid
+        return self._mask(x) if is_mask else x
 
     def double_normalization(self, layer, x, **_):
         # Shares of the sum of softmaxes are a softmax of their logarithms.
@@ -368,9 +367,8 @@ class _Rewriter:
         return keras.layers.ReLU(name=self.name("relu"))(x)
 
     def sigmoid(self, layer, x, **_):
-        x = keras.layers.Activation("sigmoid", name=self.name("sigmoid"))(x)
-        self.masks.add(id(x))
-        return x
+        name = self.name("sigmoid")
+        return self._mask(keras.layers.Activation("sigmoid", name=name)(x))
 
     def add(self, layer, x, **_):
         if self.integers and len(x) == 2:
@@ -412,9 +410,7 @@ class _Rewriter:
 
     def mask_activation(self, layer, x, **_):
         if layer.mode == "channel":
-            x = self.same(layer, x)
-            self.masks.add(id(x))
-            return x
+            return self._mask(self.same(layer, x))
         name = self.name(layer.name)
         if layer.mode == "spatial":
             # A group for each channel. (`LayerNormalization` over positions
@@ -426,7 +422,9 @@ class _Rewriter:
                 scale=False,
                 name=f"{name}_normalization",
             )(x)
-        x = keras.layers.Activation("sigmoid", name=name)(x)
+        return self._mask(keras.layers.Activation("sigmoid", name=name)(x))
+
+    def _mask(self, x):
         self.masks.add(id(x))
         return x
 

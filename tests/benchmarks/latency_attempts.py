@@ -7,7 +7,7 @@ that compute the same. Both stand in small files of their own, at the shapes of
 the three stages, float32 and int8; the files take turns on one thread, and of
 each the best median counts. The outputs are compared first. Printed are the
 milliseconds of what the exported files hold now and of the attempt; a network
-holds each of these more than once.
+holds each of these more than once. `--attempts` takes some of them only.
 """
 
 import argparse
@@ -33,11 +33,14 @@ def _inputs(size, channels, number=1):
 
 
 def mask_product(size, channels):
-    """(1 + M) T: as M T + T now, with 1 added to M first as the attempt."""
+    """(1 + M) T: with 1 added to M first, as int8 files have it now, and as
+    M T + T, as float32 files have it."""
     inputs = trunk, mask = _inputs(size, channels, 2)
     mask = keras.activations.sigmoid(mask)
-    now = keras.layers.Add()([keras.layers.Multiply()([mask, trunk]), trunk])
-    attempt = keras.layers.Multiply()([mask + 1.0, trunk])
+    now = keras.layers.Multiply()([mask + 1.0, trunk])
+    attempt = keras.layers.Add()(
+        [keras.layers.Multiply()([mask, trunk]), trunk]
+    )
     return inputs, now, attempt
 
 
@@ -62,6 +65,17 @@ def bound(size, channels):
     attempt = keras.layers.ReLU()(layer(x))
     layer.set_weights([np.ones((1, 1, channels, 1)), np.zeros(channels)])
     return inputs, now, attempt
+
+
+def constants(size, channels):
+    """A normalization behind a product: a sum with constants now, in int8, and
+    a depthwise convolution, as it was, as the attempt."""
+    (x,) = inputs = _inputs(size, channels)
+    shift = np.random.default_rng(0).normal(0, 0.3, channels).astype("float32")
+    layer = keras.layers.DepthwiseConv2D(1)
+    attempt = keras.layers.ReLU()(layer(x))
+    layer.set_weights([np.ones((1, 1, channels, 1)), shift])
+    return inputs, keras.layers.ReLU()(x + shift), attempt
 
 
 def enlarged_normalization(size, channels):
@@ -104,6 +118,7 @@ ATTEMPTS = (
     mask_product,
     normalization,
     bound,
+    constants,
     enlarged_normalization,
     two_convolutions,
 )
@@ -175,10 +190,13 @@ def main():
     """Prints a row for each attempt, stage and precision."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    names = {attempt.__name__: attempt for attempt in ATTEMPTS}
+    parser.add_argument("--attempts", nargs="+", choices=names, default=names)
     arguments = parser.parse_args()
+    attempts = [names[name] for name in arguments.attempts]
     with tempfile.TemporaryDirectory() as folder:
         runs = {}
-        for attempt in ATTEMPTS:
+        for attempt in attempts:
             for stage, (size, channels) in STAGES.items():
                 inputs, *versions = attempt(size, channels)
                 check(inputs, *versions)
@@ -190,7 +208,7 @@ def main():
                         runs[key] = runner(path)
         best = best_of(runs, arguments.rounds)
     print("attempt               stage  type     now ms  attempt ms  saved ms")
-    for attempt in ATTEMPTS:
+    for attempt in attempts:
         for integers in (False, True):
             saved = 0.0
             for stage in STAGES:
