@@ -17,6 +17,10 @@ from .opened_graph import open_up
 from .opened_graph import renamed
 from .opened_graph import symbolic_tensors
 
+# Of so few channels a plain convolution, with zeros off the diagonal, takes
+# LiteRT half of the time of a depthwise one (`tests/benchmarks/README.md`).
+MOST_COLOURS = 4
+
 
 def deploy_graph(
     model,
@@ -34,7 +38,8 @@ def deploy_graph(
     product and a sum it would get one scale for all channels), but for one of
     flat features, behind pooling, which stays. Scaling of the pixels is folded
     into the first convolution where that one does not pad: zeros padded after
-    scaling mean the average colour, not black. Dropout and augmentation are
+    scaling mean the average colour, not black. Otherwise it becomes a 1x1
+    convolution with zeros off the diagonal. Dropout and augmentation are
     gone, the layout is channels-last and the precision float32 whatever the
     source's. With `integers`, most batch normalizations of residual sums move
     into the convolutions around them (`merge_normalizations`): that leaves
@@ -293,13 +298,20 @@ class _Rewriter:
         normalizes = width is not None
         if flat or (normalizes and not self.depthwise_normalization):
             return self._kept_normalization(layer, x, scale, shift)
-        new = keras.layers.DepthwiseConv2D(
-            1, depthwise_initializer="zeros", name=self.name(layer.name)
-        )
-        if normalizes:
-            self.widths[new.name] = width
-        kernel = scale.reshape(1, 1, -1, 1)
-        outputs = self.weighted(new, x, kernel, shift, axis=2)
+        name, channels = self.name(layer.name), x.shape[-1]
+        if normalizes or channels > MOST_COLOURS:
+            new = keras.layers.DepthwiseConv2D(
+                1, depthwise_initializer="zeros", name=name
+            )
+            kernel, axis = scale.reshape(1, 1, -1, 1), 2
+            if normalizes:
+                self.widths[name] = width
+        else:
+            new = keras.layers.Conv2D(
+                channels, 1, kernel_initializer="zeros", name=name
+            )
+            kernel, axis = np.diag(scale)[None, None], 3
+        outputs = self.weighted(new, x, kernel, shift, axis)
         if self.uses[self.number] == 1:
             self.affine[id(outputs)] = (x, scale, shift)
         return outputs

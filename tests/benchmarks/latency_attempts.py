@@ -78,6 +78,22 @@ def constants(size, channels):
     return inputs, keras.layers.ReLU()(x + shift), attempt
 
 
+def colours(size, channels):
+    """Scaling of the pixels: a convolution with zeros off the diagonal now, a
+    depthwise one, as it was, as the attempt. At four times the size: the
+    stages' are those of an image of 224 pixels."""
+    (x,) = inputs = _inputs(4 * size, 3)
+    scale, shift = np.array([0.9, 1.0, 1.1]), np.array([-0.1, 0.1, 0.2])
+    plain, depthwise = (
+        keras.layers.Conv2D(3, 1),
+        keras.layers.DepthwiseConv2D(1),
+    )
+    now, attempt = plain(x), depthwise(x)
+    plain.set_weights([np.diag(scale)[None, None], shift])
+    depthwise.set_weights([scale.reshape(1, 1, 3, 1), shift])
+    return inputs, now, attempt
+
+
 def enlarged_normalization(size, channels):
     """Enlarging, BN and ReLU: in that order now, BN before as the attempt.
 
@@ -119,6 +135,7 @@ ATTEMPTS = (
     normalization,
     bound,
     constants,
+    colours,
     enlarged_normalization,
     two_convolutions,
 )

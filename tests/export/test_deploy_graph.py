@@ -228,6 +228,20 @@ def test_folds_the_scaling_of_pixels_where_exact(padding, folds):
     assert difference(forward(model, images), forward(deployed, images)) < 1e-5
 
 
+@pytest.mark.parametrize(
+    "channels, kind",
+    [(1, "Conv2D"), (4, "Conv2D"), (5, "DepthwiseConv2D")],
+)
+def test_scales_few_channels_by_a_plain_convolution(channels, kind):
+    inputs = keras.Input((8, 8, channels))
+    x = keras.layers.Rescaling(1 / 50, offset=-2.0)(inputs)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    deployed = deploy_graph(model)
+    assert type(deployed.layers[1]).__name__ == kind
+    images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, channels))
+    assert difference(forward(model, images), forward(deployed, images)) < 1e-5
+
+
 def test_takes_functional_models_of_others():
     inputs = keras.Input((16, 16, 3))
     scaling = keras.layers.Normalization()

@@ -78,12 +78,12 @@ def test_batch_norms_before_units_leave_the_int8_file(files):
         return [o.name for o in found].count(name)
 
     assert number("int8", "MUL") == 1  # mask times trunk
-    assert number("int8", "DEPTHWISE_CONV_2D") == 1  # scaling of the pixels
+    assert number("int8", "DEPTHWISE_CONV_2D") == 0
     # Each unit's sum, 1 + mask, and the normalizations behind the mask's
     # pooling and behind the product, where no convolution can shift.
     assert number("int8", "ADD") == 7 + 1 + 2
     assert number("int8", "MAX_POOL_2D") == 1 + 7  # 7 are bounds of ReLUs
-    assert number(None, "DEPTHWISE_CONV_2D") == 1  # scaling of the pixels
+    assert number(None, "DEPTHWISE_CONV_2D") == 0
     assert number(None, "MAX_POOL_2D") == 1
 
 
