@@ -420,13 +420,23 @@ class QuantizationAwareDense(_SumsOfProducts, ClassificationHead):
 class QuantizationAwareRescaling(keras.layers.Rescaling):
     """A sum with constants of 8 bits, which have one range for all of them.
 
-    Arguments and shapes are those of `keras.layers.Rescaling` for a scale of 1,
-    the only one there is.
+    The rounding twin of a `keras.layers.Rescaling` by 1.
+
+    Args:
+        scale: Float, `1.0`: nothing else can be rounded here.
+        offset: Float, or list with one for each channel. Defaults to `0.0`.
+        **kwargs: Base layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
         inputs: Tensor, channels-last if there is an offset for each channel.
         return_offset: Boolean. Whether to return the rounded offset and its
             step, a scalar, too. Defaults to `False`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        The same as the input's.
 
     Example:
 
