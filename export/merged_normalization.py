@@ -218,9 +218,13 @@ class _Merger:
         """Whether constants in 8 bits and a ReLU can stand for it."""
         if not self._is_mergeable(layer):
             return False
-        kernel, bias = self._weights_of(layer)
-        spread = np.ptp([0.0, *(bias / kernel.ravel())])
+        spread = np.ptp([0.0, *self._shift_of(layer)])
         return spread <= WIDEST_CONSTANTS * np.median(self._widths_of(layer))
+
+    def _shift_of(self, layer):
+        """What a normalization adds before it scales, `(channels,)`."""
+        kernel, bias = self._weights_of(layer)
+        return bias / kernel.ravel()
 
     def _widths_of(self, layer):
         scale = self._weights_of(layer)[0].ravel()
@@ -228,11 +232,9 @@ class _Merger:
 
     def _move_scale(self, layer):
         """Moves a normalization's scale behind its ReLU; returns its shift."""
-        kernel, bias = self._weights_of(layer)
-        scale = kernel.ravel()
         (relu,) = self.readers[id(layer.output)]
-        self._scale_readers(relu, scale)
-        return bias / scale
+        self._scale_readers(relu, self._weights_of(layer)[0].ravel())
+        return self._shift_of(layer)
 
     def _readers_take_scale(self, operation):
         return all(
