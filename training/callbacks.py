@@ -66,10 +66,9 @@ class StopAtNaN(keras.callbacks.Callback):
             self._stop(f"The loss became {loss}")
 
     def on_epoch_end(self, epoch, logs=None):
-        for variable in self.model.weights:
-            numbers = keras.ops.isfinite(keras.ops.cast(variable, "float32"))
-            if not bool(keras.ops.all(numbers)):
-                self._stop(f"{variable.path} became nan or infinite")
+        lost = lost_weight(self.model)
+        if lost is not None:
+            self._stop(f"{lost} became nan or infinite")
 
     def _stop(self, what):
         optimizer = self.model.optimizer
@@ -81,6 +80,15 @@ class StopAtNaN(keras.callbacks.Callback):
             "smaller "
             "--optimizer.learning-rate or --optimizer.clip-norm 1."
         )
+
+
+def lost_weight(model):
+    """Path of the first weight that holds nan or infinity, or None."""
+    for variable in model.weights:
+        numbers = keras.ops.isfinite(keras.ops.cast(variable, "float32"))
+        if not bool(keras.ops.all(numbers)):
+            return variable.path
+    return None
 
 
 class StopAtInterrupt(keras.callbacks.Callback):

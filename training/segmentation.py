@@ -17,6 +17,7 @@ import keras_ratn
 from keras_ratn.models import ResidualBackbone
 
 from .batch_normalization import fused_batch_normalization
+from .callbacks import lost_weight
 from .checkpoint import publish_text
 from .checkpoint import published
 from .command_line import tyro
@@ -440,9 +441,12 @@ class KeepBest(keras.callbacks.Callback):
         self.network, self.path, self.best = network, path, -1.0
 
     def on_epoch_end(self, epoch, logs=None):
-        if not np.isfinite(logs["loss"]):
+        # The loss can stay finite over weights that are not (`StopAtNaN`).
+        lost = "The loss" if not np.isfinite(logs["loss"]) else None
+        lost = lost or lost_weight(self.network)
+        if lost is not None:
             raise RunError(
-                f"The loss became {logs['loss']} in epoch {epoch + 1}; the "
+                f"{lost} became nan or infinite in epoch {epoch + 1}; the "
                 "best network before that is kept. Choose a smaller "
                 "--learning-rate."
             )

@@ -7,6 +7,7 @@ from PIL import Image
 
 import keras_ratn
 from training import segmentation
+from training.errors import RunError
 from training.segmentation import Arguments
 from training.segmentation import Batches
 from training.segmentation import confusion
@@ -208,3 +209,15 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path, capsys):
     command = ["--image-size", "32", "--learning-rate", "1e30", "--epochs", "3"]
     error = _error([*command, "--out", tmp_path], capsys)
     assert "Choose a smaller --learning-rate" in error
+
+
+def test_a_weight_that_is_no_number_ends_it_at_a_finite_loss(tmp_path):
+    inputs = keras.Input((4, 4, 3))
+    network = keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs))
+    keeper = segmentation.KeepBest(network, tmp_path / "best.keras")
+    keeper.on_epoch_end(0, {"loss": 1.0, "val_miou": 0.5})
+    before = (tmp_path / "best.keras").read_bytes()
+    network.layers[-1].bias.assign([0.0, np.nan])
+    with pytest.raises(RunError, match="bias became nan or infinite in epoch"):
+        keeper.on_epoch_end(1, {"loss": 1.0, "val_miou": 0.9})
+    assert (tmp_path / "best.keras").read_bytes() == before
