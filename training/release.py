@@ -136,7 +136,8 @@ def release(arguments):
     stem = f"{variant}_{arguments.name}"
     publish_text(out / f"{stem}.json", json.dumps(card, indent=2) + "\n")
     images, _ = source.test.read(np.arange(PICTURES))
-    keras_ratn.plot_attention(model, images, path=out / f"{stem}_attention.png")
+    with published(out / f"{stem}_attention.png") as temporary:
+        keras_ratn.plot_attention(model, images, path=temporary)
     plot_curves(results["history"], out / f"{stem}_curves.png")
     return card
 
