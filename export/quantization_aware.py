@@ -228,7 +228,9 @@ class _Copy:
         outputs = self.layer(*args, **kwargs)
         if not isinstance(self.layer, keras.Layer):
             return outputs
-        self.layer.set_weights(self.original.get_weights())
+        # A sum with constants has them as weights from its own build.
+        if self.original.weights:
+            self.layer.set_weights(self.original.get_weights())
         # Without bias: matrices that up-sample, not weights to be learned.
         if not getattr(self.original, "use_bias", True):
             self.layer.trainable = False

@@ -420,15 +420,18 @@ class QuantizationAwareDense(_SumsOfProducts, ClassificationHead):
 class QuantizationAwareRescaling(keras.layers.Rescaling):
     """A sum with constants of 8 bits, which have one range for all of them.
 
-    The rounding twin of a `keras.layers.Rescaling` by 1.
+    The rounding twin of a `keras.layers.Rescaling` by 1. Constants of channels
+    are weights, which training tunes; a single one stays as it is.
 
     Args:
         scale: Float, `1.0`: nothing else can be rounded here.
-        offset: Float, or list with one for each channel. Defaults to `0.0`.
+        offset: Float, or list with one for each channel: where training
+            begins. Defaults to `0.0`.
         **kwargs: Base layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
         inputs: Tensor, channels-last if there is an offset for each channel.
+        training: Boolean. Gradients pass straight through the rounding.
         return_offset: Boolean. Whether to return the rounded offset and its
             step, a scalar, too. Defaults to `False`.
 
@@ -453,18 +456,31 @@ class QuantizationAwareRescaling(keras.layers.Rescaling):
                 f"DepthwiseConv2D. Received: scale={scale}"
             )
 
-    def call(self, inputs, return_offset=False):
-        offset = ops.cast(self.offset, self.compute_dtype)
-        lower = ops.minimum(ops.min(offset), 0.0)
-        upper = ops.maximum(ops.max(offset), 0.0)
+    def build(self, input_shape):
+        self.constants = self.offset
+        if np.ndim(self.offset) > 0:
+            self.constants = self.add_weight(
+                shape=np.shape(self.offset),
+                initializer=lambda _, dtype: ops.array(self.offset, dtype),
+                name="offset",
+            )
+
+    def call(self, inputs, training=False, return_offset=False):
+        exact = ops.cast(self.constants, self.compute_dtype)
+        lower = ops.minimum(ops.min(exact), 0.0)
+        upper = ops.maximum(ops.max(exact), 0.0)
         upper = ops.maximum(upper, lower + _SMALLEST_RANGE)
-        offset = fake_quant_with_min_max_vars(offset, lower, upper)
+        offset = fake_quant_with_min_max_vars(exact, lower, upper)
+        if training:
+            # The smallest and the largest learn too, which the range, moved so
+            # that zero is one of its values, can leave out.
+            offset = exact + ops.stop_gradient(offset - exact)
         outputs = ops.add(inputs, offset)
         if not return_offset:
             return outputs
         return outputs, offset, _step(lower, upper)
 
-    def compute_output_spec(self, inputs, return_offset=False):
+    def compute_output_spec(self, inputs, training=False, return_offset=False):
         outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not return_offset:
             return outputs

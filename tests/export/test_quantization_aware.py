@@ -133,8 +133,12 @@ def test_sums_with_constants_come_out_the_same(low, high, tmp_path):
     )
     images = random_pixels(16)
     aware = quantization_aware(keras.Model(inputs, outputs), [images])
-    kinds = [type(layer).__name__ for layer in aware.layers]
-    assert kinds.count("QuantizationAwareRescaling") == 1
+    (constants,) = (
+        layer.trainable_weights[0]
+        for layer in aware.layers
+        if type(layer).__name__ == "QuantizationAwareRescaling"
+    )
+    constants.assign(0.9 * constants)  # as tuning changes them
     path = to_tflite(aware, tmp_path / "m.tflite", "int8")
     assert not flatbuffer.not_integer(path)
     scores = LiteRTModel(path).predict(images)["scores"]

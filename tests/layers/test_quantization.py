@@ -261,6 +261,23 @@ def test_constants_come_back_with_the_configuration():
     assert twin.offset == [-1.0, 0.5]
 
 
+def test_constants_of_channels_are_trained(tmp_path):
+    constants = [-1.03, 0.2, 0.61, 1.9]  # the ends of the range among them
+    inputs = keras.Input((4,))
+    layer = QuantizationAwareRescaling(1.0, constants)
+    model = keras.Model(inputs, layer(inputs))
+    model.compile(keras.optimizers.SGD(1.0), "mean_squared_error")
+    targets = np.array([[-0.03, 0.2, 0.61, 3.9]], "float32")
+    model.fit(np.zeros((1, 4)), targets, verbose=0)
+    (tuned,) = layer.get_weights()
+    # Half of the way to the targets from the rounded constants.
+    np.testing.assert_allclose(tuned, [-0.53, 0.2, 0.61, 2.9], atol=0.01)
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(again.get_weights()[0], tuned)
+    assert not QuantizationAwareRescaling(1.0, 1.0).weights
+
+
 def test_refuses_to_round_a_scale():
     with pytest.raises(ValueError, match="belongs into a DepthwiseConv2D"):
         QuantizationAwareRescaling(0.5)
