@@ -462,7 +462,7 @@ class QuantizationAwareRescaling(keras.layers.Rescaling):
             self.constants = self.add_weight(
                 shape=np.shape(self.offset),
                 initializer=lambda _, dtype: ops.array(self.offset, dtype),
-                name="offset",
+                name="bias",  # by which optimizers tell what not to decay
             )
 
     def call(self, inputs, training=False, return_offset=False):

@@ -269,6 +269,7 @@ def test_constants_of_channels_are_trained(tmp_path):
     model.compile(keras.optimizers.SGD(1.0), "mean_squared_error")
     targets = np.array([[-0.03, 0.2, 0.61, 3.9]], "float32")
     model.fit(np.zeros((1, 4)), targets, verbose=0)
+    assert layer.trainable_weights[0].name == "bias"  # is not decayed
     (tuned,) = layer.get_weights()
     # Half of the way to the targets from the rounded constants.
     np.testing.assert_allclose(tuned, [-0.53, 0.2, 0.61, 2.9], atol=0.01)
