@@ -367,7 +367,7 @@ class _Inserter:
                 outputs, terms=terms, count=count, return_step=True
             )
         elif rounder is not None and isinstance(layer, _MAKE_NEW_VALUES):
-            outputs = rounder(outputs, half_up=True, training=False)
+            outputs = rounder(outputs, half_up=True)
         for tensor in symbolic_tensors(outputs):
             self.widths[id(tensor)] = width
             if _is_fused(layer, read_by):

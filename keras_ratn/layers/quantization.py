@@ -109,8 +109,8 @@ class FakeQuantization(keras.layers.Layer):
         count: Integer. Of how many such multiples each value is the mean.
             Defaults to `1`.
         half_up: Boolean. Whether half a step is rounded up, as LiteRT does
-            when it enlarges maps that have steps of this range. Defaults to
-            `False`.
+            when it enlarges maps that have steps of this range, which these
+            then leave alone. Defaults to `False`.
         training: Boolean. Whether the range follows the batch's.
         return_step: Boolean. Whether to return the distance between two
             values too, a scalar. Defaults to `False`.
@@ -174,7 +174,9 @@ class FakeQuantization(keras.layers.Layer):
         training=False,
         return_step=False,
     ):
-        if training and not self.fixed:
+        # What is enlarged has been followed before. (Models hand `training` to
+        # each of their calls, and PyTorch allows one change a step.)
+        if training and not (self.fixed or half_up):
             self._follow(self.lower, ops.minimum(ops.min(inputs), 0))
             self._follow(self.upper, ops.maximum(ops.max(inputs), 0))
         lower = ops.convert_to_tensor(self.lower)

@@ -208,6 +208,18 @@ def test_enlarged_maps_round_half_a_step_up():
     np.testing.assert_allclose(y, [[0.1, 0.2, 0, -0.1, 0.1]], atol=1e-6)
 
 
+def test_a_range_follows_a_map_once_and_not_what_is_made_of_it():
+    rounder = FakeQuantization(0.0, 4.0, momentum=0.5)
+    inputs = keras.Input((2, 2, 1))
+    x = keras.layers.Conv2D(1, 1, kernel_initializer="ones")(inputs)
+    x = keras.layers.AveragePooling2D(2)(rounder(x))
+    model = keras.Model(inputs, rounder(x, half_up=True))
+    model.compile(keras.optimizers.SGD(0.1), "mean_squared_error")
+    image = np.array([[8.0, 0.0], [0.0, 0.0]]).reshape(1, 2, 2, 1)
+    model.fit(image, np.zeros((1, 1, 1, 1)), verbose=0)
+    assert float(rounder.upper) == 6  # half-way from 4 to 8
+
+
 def test_training_takes_the_plain_way():
     layer = FakeQuantization(-12.8, 12.7, fixed=True)
     x = np.linspace(-20, 20, 51, dtype="float32")[None]
