@@ -108,15 +108,15 @@ def _from_arrays(path, shape, limit, seed, part):
 
 
 def _from_folder(path, shape, limit, seed, part):
-    sources = training_runs.training("sources")
+    places = training_runs.training("data.places")
     try:
-        parts = sources.part_folders(path)
+        parts = places.part_folders(path)
     except training_runs.training("errors").RunError as error:
         raise ValueError(str(error)) from error
     folder = next((parts[p] for p in _PARTS[part] if p in parts), path)
-    files = sources.image_files(folder)
+    files = places.image_files(folder)
     if not files:
-        suffixes = ", ".join(sorted(sources.IMAGE_SUFFIXES))
+        suffixes = ", ".join(sorted(places.IMAGE_SUFFIXES))
         raise ValueError(
             f"There must be images ({suffixes}) in the folder. "
             f"Received: {str(folder)!r}, which has none."
@@ -126,8 +126,8 @@ def _from_folder(path, shape, limit, seed, part):
     if any(file.parent == folder for file in files):
         return images, None, None
     # Test images may lack some of the classes.
-    names = [f.name for f in sources.sub_folders(parts.get("train", path))]
-    unknown = {f.name for f in sources.sub_folders(folder)} - set(names)
+    names = [f.name for f in places.sub_folders(parts.get("train", path))]
+    unknown = {f.name for f in places.sub_folders(folder)} - set(names)
     if unknown:
         raise ValueError(
             f"{str(folder)!r} must have the classes of the training images, "
@@ -142,13 +142,13 @@ def _read(file, shape):
     from PIL import Image
     from PIL import ImageOps
 
-    sources = training_runs.training("sources")
+    pixels = training_runs.training("data.pixels")
     height, width, channels = shape
     mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, "RGB")
     try:
         with Image.open(file) as image:
             # Phones store photos as the sensor lay and note how to turn them.
-            image = sources.eight_bits(ImageOps.exif_transpose(image))
+            image = pixels.eight_bits(ImageOps.exif_transpose(image))
             image = image.convert(mode)
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(

@@ -77,7 +77,7 @@ def run_of(path):
 def open_source(data, seed):
     """The images that a `DataConfig` names."""
     with _told_apart():
-        return training("sources").load_source(data, seed)
+        return training("data.sources").load_source(data, seed)
 
 
 @contextlib.contextmanager

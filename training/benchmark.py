@@ -14,6 +14,7 @@ from . import configs
 from .batch_normalization import fused_batch_normalization
 from .command_line import tyro
 from .config import DataConfig
+from .data import load_source
 from .data import training_batches
 from .errors import RunError
 from .model import compile_model
@@ -23,7 +24,6 @@ from .optimization import build_optimizer
 from .runtime import device_names
 from .runtime import Devices
 from .runtime import prepare_keras
-from .sources import load_source
 from .train import parse
 
 

@@ -42,7 +42,7 @@ def _renumbered(source, names):
         split = getattr(source, part)
         if isinstance(split, Split):
             split = dataclasses.replace(split, labels=places[split.labels])
-        elif split is not None:  # a `streams.Stream`
+        elif split is not None:  # a `data.Stream`
             raise RunError(
                 "Data sets that are read from the disk in each epoch must "
                 f"have the model's classes in its order, {_some(names)}. "

@@ -20,13 +20,13 @@ from .checkpoint import published
 from .command_line import tyro
 from .config import AugmentationConfig
 from .config import DataConfig
+from .data import load_source
 from .data import num_steps
 from .data import Split
 from .errors import LossError
 from .errors import RunError
 from .networks import build_network
 from .runtime import prepare_keras
-from .sources import load_source
 
 # Those that need no options of their own, one of each kind.
 ATTENTIONS = (

@@ -20,6 +20,7 @@ from .classes import in_order_of
 from .command_line import tyro
 from .config import DataConfig
 from .config import Experiment
+from .data import load_source
 from .data import Split
 from .errors import RunError
 from .metrics import calibration_bins
@@ -27,7 +28,6 @@ from .metrics import probabilities
 from .metrics import report
 from .networks import build_network
 from .runtime import make_folder
-from .sources import load_source
 
 PARTS = ("test", "validation", "train")
 ENDINGS = (".keras", ".weights.h5", ".tflite")
@@ -203,7 +203,7 @@ def predictions(predict, split, batch_size):
 
 
 def _batches(split, batch_size):
-    if not isinstance(split, Split):  # a `streams.Stream`
+    if not isinstance(split, Split):  # a `data.Stream`
         for inputs, labels, weights in split.evaluation_batches(batch_size):
             real = np.asarray(weights) > 0
             yield np.asarray(inputs["images"])[real], np.asarray(labels)[real]

@@ -15,8 +15,8 @@ import keras_ratn
 from .checkpoint import publish_text
 from .checkpoint import published
 from .config import Experiment
+from .data import load_source
 from .errors import RunError
-from .sources import load_source
 
 MAX_IMAGES = 1000
 

@@ -31,12 +31,12 @@ from .checkpoint import publish_text
 from .checkpoint import published
 from .command_line import tyro
 from .config import Experiment
+from .data import load_source
 from .errors import RunError
 from .evaluate import predictions
 from .evaluate import TFLitePredictor
 from .metrics import report
 from .networks import build_network
-from .sources import load_source
 
 LARGEST_FILE = 12 * 2**20
 PICTURES = 3  # test images whose attention is drawn

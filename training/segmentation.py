@@ -23,12 +23,12 @@ from .checkpoint import published
 from .command_line import tyro
 from .data import epoch_order
 from .data import random
+from .data.pixels import eight_bits
+from .data.pixels import upright
+from .data.places import IMAGE_SUFFIXES
 from .errors import RunError
 from .runtime import keep_freed_memory
 from .runtime import make_folder
-from .sources import eight_bits
-from .sources import IMAGE_SUFFIXES
-from .sources import upright
 
 IGNORED = 255  # the mask's value for pixels that count neither way
 NUM_SHAPES = 160

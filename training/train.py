@@ -22,6 +22,7 @@ from .checkpoint import remove_leftovers
 from .command_line import tyro
 from .config import Experiment
 from .data import evaluation_batches
+from .data import load_source
 from .data import num_steps
 from .data import own_errors
 from .data import training_batches
@@ -46,7 +47,6 @@ from .runtime import open_run
 from .runtime import prepare_keras
 from .runtime import record_environment
 from .runtime import record_inputs
-from .sources import load_source
 
 
 @dataclasses.dataclass(frozen=True)

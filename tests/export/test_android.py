@@ -126,14 +126,14 @@ def test_app_sees_what_training_does():
     """A wide, grainy photo, through the app's steps and `ratn train`'s."""
     from PIL import Image
 
-    from training.sources import _fit_image
+    from training.data.pixels import fit_image
 
     photo = np.kron(
         random_pixels(1, size=36, seed=3)[0, :32], np.ones((8, 8, 1))
     )
     grain = np.random.default_rng(0).normal(0, 60, photo.shape)
     photo = np.clip(photo + grain, 0, 255).astype("uint8")
-    theirs = _fit_image(Image.fromarray(photo), 32).astype("float32")
+    theirs = fit_image(Image.fromarray(photo), 32).astype("float32")
     cut = centre(photo, 32, 32).astype("float32")
     assert cut.shape == (256, 256, 3)
     # In one step four pixels of 64 would count.

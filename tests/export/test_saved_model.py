@@ -87,14 +87,14 @@ def test_resizes_encoded_images_and_replaces_the_old_model(model, tmp_path):
     import tensorflow as tf
     from PIL import Image
 
-    from training.sources import _fit_image
+    from training.data.pixels import fit_image
 
     to_saved_model(model, tmp_path / "served")
     to_saved_model(model, tmp_path / "served")
     loaded = tf.saved_model.load(str(tmp_path / "served"))
     # Wide, large and fine-grained, through Pillow as in training.
     photo = np.random.default_rng(0).integers(0, 256, (150, 211, 3), "uint8")
-    fitted = _fit_image(Image.fromarray(photo), 32)
+    fitted = fit_image(Image.fromarray(photo), 32)
     encoded = tf.io.encode_png(photo)[None]
     scores = loaded.signatures["serve_bytes"](encoded_images=encoded)["scores"]
     expected = predict(model, fitted[None].astype("float32"))

@@ -8,10 +8,10 @@ from training_runs import smallest
 import keras_ratn
 from training import evaluate
 from training.config import DataConfig
+from training.data import load_source
 from training.errors import RunError
 from training.networks import architecture
 from training.networks import build_network
-from training.sources import load_source
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import keras_ratn
 from keras_ratn import VARIANTS
 from keras_ratn.models import pretrained
 from training import release
+from training.data import load_source
 from training.errors import RunError
 from training.evaluate import predictions
 from training.networks import ARCHITECTURES
 from training.networks import build_network
-from training.sources import load_source
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from training_runs import smallest
 import keras_ratn
 from training import reproduce
 from training import train
+from training.data import load_source
 from training.figure4 import write_figure4
 from training.networks import architecture
 from training.networks import build_network
-from training.sources import load_source
 
 
 def arguments(scale="paper", **changes):

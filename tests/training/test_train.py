@@ -26,6 +26,7 @@ from training.checkpoint import save_checkpoint
 from training.config import DataConfig
 from training.config import RuntimeConfig
 from training.data import EvaluationBatches
+from training.data import load_source
 from training.data import Split
 from training.errors import RunError
 from training.model import compile_model
@@ -34,7 +35,6 @@ from training.networks import ARCHITECTURES
 from training.networks import build_network
 from training.networks import CLASSIFIERS
 from training.optimization import build_optimizer
-from training.sources import load_source
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 
-from .errors import RunError
+from ..errors import RunError
 
 # Splits of more bytes are read from the disk in each epoch.
 MEMORY_LIMIT = 2 * 2**30
@@ -33,14 +33,14 @@ class Stream:
         return self.info.splits[self.part].num_examples
 
     def fingerprint(self):
-        """As `data.Split.fingerprint`."""
+        """As `Split.fingerprint`."""
         split = self.info.splits[self.part]
         return {"images": len(self), "bytes": int(split.num_bytes)}
 
     def training_batches(
         self, batch_size, seed, epochs, first_epoch=0, shard=None
     ):
-        """As `data.training_batches`."""
+        """As `training_batches`."""
         import tensorflow as tf
 
         self._refuse(shard)
@@ -70,7 +70,7 @@ class Stream:
         return dataset.prefetch(tf.data.AUTOTUNE)
 
     def evaluation_batches(self, batch_size, shard=None):
-        """As `data.EvaluationBatches`: filled up by copies of weight 0."""
+        """As `EvaluationBatches`: filled up by copies of weight 0."""
         import tensorflow as tf
 
         self._refuse(shard)
@@ -93,7 +93,7 @@ class Stream:
         return dataset.batch(batch_size, drop_remainder=True).map(batch)
 
     def explain(self, error):
-        """As `data.Split.explain`: a record that TensorFlow cannot read."""
+        """As `Split.explain`: a record that TensorFlow cannot read."""
         text = str(error)
         if "IteratorGetNext" not in text:
             return None

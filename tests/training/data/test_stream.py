@@ -8,10 +8,10 @@ from training.config import DataConfig
 from training.data import evaluation_batches
 from training.data import own_errors
 from training.data import training_batches
+from training.data.stream import check_stream
+from training.data.stream import Stream
 from training.errors import RunError
 from training.evaluate import predictions
-from training.streams import check_stream
-from training.streams import Stream
 
 tf = pytest.importorskip("tensorflow")
 COUNT = 22

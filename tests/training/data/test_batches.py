@@ -4,8 +4,6 @@ import pytest
 
 from training.data import array_split
 from training.data import EvaluationBatches
-from training.data import hold_out
-from training.data import noisy_labels
 from training.data import num_steps
 from training.data import Split
 from training.data import training_arrays
@@ -116,32 +114,3 @@ def test_a_split_without_a_readable_image_is_refused():
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(RunError, match="only 10 training images"):
         num_steps(numbered_split(10), 11)
-
-
-def test_held_out_images_are_a_function_of_the_seed():
-    split = numbered_split(20)
-    rest, held_out = hold_out(split, 0.25, seed=1)
-    assert len(held_out) == 5
-    assert sorted([*rest.labels, *held_out.labels]) == list(range(20))
-    np.testing.assert_array_equal(
-        hold_out(split, 0.25, seed=1)[1].labels, held_out.labels
-    )
-    assert list(hold_out(split, 0.25, seed=2)[1].labels) != list(
-        held_out.labels
-    )
-    assert hold_out(split, 0.0, seed=1) == (split, None)
-
-
-@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.7])
-def test_label_noise_has_the_confusion_matrix_of_the_paper(rate):
-    labels = np.repeat(np.arange(10), 5000)
-    noisy = noisy_labels(labels, rate, 10, seed=1)
-    counts = np.zeros((10, 10))
-    np.add.at(counts, (labels, noisy), 1)
-    expected = np.full((10, 10), rate / 9)
-    np.fill_diagonal(expected, 1 - rate)
-    # Five standard deviations of a share of 5,000 draws.
-    deviation = np.sqrt(expected * (1 - expected) / 5000)
-    assert np.all(np.abs(counts / 5000 - expected) < 5 * deviation)
-    np.testing.assert_array_equal(noisy, noisy_labels(labels, rate, 10, 1))
-    assert np.any(noisy != noisy_labels(labels, rate, 10, seed=2))

@@ -1,160 +1,19 @@
 """Batches of images, in an order that is a function of seed and epoch.
 
-A `Split` is a list of labelled images that can be read by number; a `Source`
-is the three of them that an experiment works with. Everything here is NumPy
-and threads, so it is the same on every backend; on TensorFlow the training
-batches go through `tf.data`.
+Everything here is NumPy and threads, so it is the same on every backend; on
+TensorFlow the training batches go through `tf.data`.
 """
 
 import concurrent.futures
-import contextlib
-import dataclasses
-import hashlib
 import math
-from collections.abc import Callable
 
 import keras
 import numpy as np
 
-from .errors import RunError
-
-# Streams of random numbers that must not coincide.
-ORDER, HOLD_OUT, LABEL_NOISE = range(3)
-
-
-def random(seed, *stream):
-    """A NumPy generator of its own for each stream."""
-    return np.random.default_rng([seed, *stream])
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Labelled images that are read by number.
-
-    Args:
-        labels: Integer array, `(images,)`.
-        read: Function from an array of numbers to the pair `(images,
-            readable)`: uint8 `(n, size, size, channels)`, boolean `(n,)`.
-        errors: List. The `RunError`s of its batches, see `own_errors`.
-        names: Optional array of strings, what the images are called.
-    """
-
-    labels: np.ndarray
-    read: Callable
-    errors: list = dataclasses.field(default_factory=list, compare=False)
-    names: np.ndarray | None = None
-
-    def __len__(self):
-        return len(self.labels)
-
-    def subset(self, numbers):
-        """The split of these images only."""
-        numbers = np.asarray(numbers)
-        return Split(
-            self.labels[numbers],
-            lambda chosen: self.read(numbers[chosen]),
-            names=None if self.names is None else self.names[numbers],
-        )
-
-    def fingerprint(self):
-        """What tells it from other splits, as JSON takes it; reads no image."""
-        digest = hashlib.sha256(np.asarray(self.labels, "<i4").tobytes())
-        if self.names is not None:
-            names = "\n".join(self.names)
-            digest.update(names.encode("utf-8", "surrogateescape"))
-        return {"images": len(self), "sha256": digest.hexdigest()}
-
-    def explain(self, error):
-        """The `RunError` that TensorFlow's error stands for, or `None`."""
-        return self.errors[0] if self.errors else None
-
-    @contextlib.contextmanager
-    def keeping_errors(self):
-        """Notes each `RunError` on its way."""
-        try:
-            yield
-        except RunError as error:
-            self.errors.append(error)
-            raise
-
-
-@contextlib.contextmanager
-def own_errors(split):
-    """Raises the `RunError` of a split's batches as what it was.
-
-    TensorFlow reads them in threads of its own and makes errors of its own of
-    what comes from there, with a traceback for a message.
-    """
-    try:
-        yield
-    except Exception as error:
-        own = split.explain(error) if split is not None else None
-        if own is None:
-            raise
-        raise own from None
-
-
-def array_split(images, labels):
-    """A split over images in memory."""
-
-    def read(numbers):
-        return images[numbers], np.ones(len(numbers), bool)
-
-    return Split(np.asarray(labels, "int32"), read)
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """The images of an experiment.
-
-    Args:
-        class_names: List of strings.
-        train, validation, test: `Split`; the last two may be `None`.
-        channels: Integer.
-    """
-
-    class_names: list
-    train: Split
-    validation: Split | None
-    test: Split | None
-    channels: int = 3
-
-    def fingerprint(self):
-        """What tells these images from others, as JSON takes it."""
-        found = {"classes": list(self.class_names)}
-        for part in ("train", "validation", "test"):
-            split = getattr(self, part)
-            found[part] = None if split is None else split.fingerprint()
-        return found
-
-
-def hold_out(split, fraction, seed):
-    """Takes the share `fraction` of a split away, the same for a seed.
-
-    Returns:
-        The pair (rest, held out); the second is `None` for a share of 0.
-    """
-    count = round(len(split) * fraction)
-    if count == 0:
-        return split, None
-    order = random(seed, HOLD_OUT).permutation(len(split))
-    # In order, so that what is left reads its files in order too.
-    return split.subset(np.sort(order[count:])), split.subset(
-        np.sort(order[:count])
-    )
-
-
-def noisy_labels(labels, rate, num_classes, seed):
-    """Moves the share `rate` of the labels evenly to the other classes.
-
-    The confusion matrix Q of the paper: a label keeps its class with
-    probability `1 - rate` and goes to each other one with
-    `rate / (num_classes - 1)`.
-    """
-    generator = random(seed, LABEL_NOISE)
-    moved = generator.random(len(labels)) < rate
-    steps = generator.integers(1, num_classes, len(labels))
-    return np.where(moved, (labels + steps) % num_classes, labels)
+from ..errors import RunError
+from .split import ORDER
+from .split import random
+from .split import Split
 
 
 def num_steps(split, batch_size):
@@ -266,7 +125,7 @@ def training_batches(
 ):
     """What `fit` takes: `tf.data` on TensorFlow, else a generator."""
     num_steps(split, batch_size)
-    if not isinstance(split, Split):  # a `streams.Stream`
+    if not isinstance(split, Split):  # a `Stream`
         return split.training_batches(
             batch_size, seed, epochs, first_epoch, shard
         )
