@@ -43,6 +43,7 @@ def fused_batch_normalization(model):
     Outputs, gradients and moving statistics are the same up to rounding. The
     layers are as before afterwards, and files know nothing of it. On JAX and
     PyTorch, whose compilers and kernels fuse by themselves, it does nothing.
+    One such context inside another changes nothing more.
 
     Args:
         model: `keras.Model`. Call its `fit`, `evaluate` or `predict` inside;
@@ -67,6 +68,8 @@ def fused_batch_normalization(model):
             and layer.compute_dtype == "float32"
             and not layer.synchronized
             and not layer.renorm
+            # Whoever gave the layer a call of its own takes it away again.
+            and "call" not in vars(layer)
         ]
     for layer in changed:
         layer.call = _fused_call(layer)

@@ -89,6 +89,20 @@ def test_mixed_precision_keeps_its_own_computation():
         assert num_fused(model) == 0
 
 
+def test_contexts_inside_each_other_and_a_call_of_somebody_else():
+    model = tiny_model()
+    first, *others = batch_normalizations(model)
+    own = first.call
+    first.call = lambda *args, **kwargs: own(*args, **kwargs)
+    mine = first.call
+    with fused_batch_normalization(model):
+        with fused_batch_normalization(model):
+            assert num_fused(model) == len(others)
+        assert num_fused(model) == len(others)  # the outer one goes on
+    assert first.call is mine
+    assert not any("call" in vars(layer) for layer in others)
+
+
 def test_layers_are_as_before_after_an_error():
     model = tiny_model()
     with pytest.raises(RuntimeError, match="stopped"):
