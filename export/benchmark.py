@@ -113,7 +113,7 @@ def plot(results, path):
         names.append(
             f"{pathlib.Path(file).name}\n{entry['bytes'] / 1e6:.2f} MB"
         )
-    axes.set_yticks(positions, names)
+    axes.set_yticks(positions, names, parse_math=False)  # $ is no formula
     axes.invert_yaxis()
     axes.margins(x=0.3)
     axes.set_xlabel("median latency (ms)")

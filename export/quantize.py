@@ -224,6 +224,9 @@ def _quantize(model, parsed):
             "`optimizer.ema` averages weights, which the ranges of the "
             f"tensors would not fit. Received: {config.optimizer.ema}"
         )
+    if not parsed.dry_run:
+        run_folder = training_runs.training("run_folder")
+        run_folder.check_folder(parsed.run_dir, config)
     say("reading images")
     source = training_runs.open_source(config.data, config.seed)
     source = training_runs.training("classes").in_order_of(
@@ -311,10 +314,10 @@ def _tune_by_tfmot(model, parsed, source, calibration, say):
     if parsed.dry_run:
         print(f"tfmot: {config.epochs} epochs of {len(source.train)} images")
         return None
-    runtime = training_runs.training("runtime")
-    folder = runtime.open_run(parsed.run_dir, config)
-    inputs = runtime.check_inputs(folder, config, source)
-    runtime.record_inputs(folder, inputs)
+    run_folder = training_runs.training("run_folder")
+    folder = run_folder.open_run(parsed.run_dir, config)
+    inputs = run_folder.check_inputs(folder, config, source)
+    run_folder.record_inputs(folder, inputs)
     say("tuning the tf_keras twin with tensorflow-model-optimization")
     images, labels = training_runs.drawn(source.train, len(source.train))
     tuned, log = fine_tune_with_tfmot(

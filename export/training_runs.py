@@ -7,7 +7,6 @@ and its parts are fetched here when they are wanted.
 import contextlib
 import dataclasses
 import importlib
-import json
 import pathlib
 
 import numpy as np
@@ -36,14 +35,10 @@ def experiment_of(path):
     folder = _run_folder(path)
     if folder is None:
         return None
-    file = folder / CONFIG
-    try:
-        return training("config").Experiment.read(file)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{file} is no config of `ratn train`: {error}. Move the model "
-            "elsewhere, or remove the file."
-        ) from error
+    with _told_apart():
+        return training("run_folder").read_experiment(
+            folder, "Move the model elsewhere, or remove the file."
+        )
 
 
 def _run_folder(path):
@@ -67,10 +62,11 @@ def run_of(path):
     folder = None if path is None else _run_folder(path)
     if folder is None:
         return None
-    results, commit = folder / "results.json", None
-    if results.exists():
-        environment = json.loads(results.read_text()).get("environment", {})
-        commit = environment.get("commit")
+    commit = None
+    if (folder / "results.json").exists():
+        with _told_apart():
+            results = training("run_folder").read_results(folder)
+        commit = results.get("environment", {}).get("commit")
     return {"folder": str(folder), "commit": commit}
 
 

@@ -5,7 +5,6 @@ import csv
 import importlib.util
 import io
 import math
-import shutil
 import signal
 import threading
 import time
@@ -267,7 +266,10 @@ class TensorBoardLog(keras.callbacks.Callback):
         from tensorboard.summary import Writer
 
         folder = self.record.folder / "tensorboard"
-        shutil.rmtree(folder, ignore_errors=True)
+        # What else there may be is not the run's.
+        for path in folder.glob("events.out.tfevents.*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
         self.writer = Writer(str(folder))
         for row in self.record.history:
             self._write(row)

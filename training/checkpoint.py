@@ -41,30 +41,6 @@ def published(path):
             temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder):
-    """Removes the temporary files of processes that were killed."""
-    if os.name == "nt":
-        return  # there, asking for a process may end it
-    for path in pathlib.Path(folder).glob(".*.*"):
-        process = path.name.split(".")[1]
-        if process.isdigit() and not _is_another(int(process)):
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def _is_another(process):
-    """Whether this number is that of a running process, but not of ours."""
-    if process == os.getpid():
-        return False  # a container gives the same numbers again
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # it runs, for somebody else
-    return True
-
-
 def _sync_folder(folder):
     """Makes the renaming itself outlast a power cut."""
     if os.name == "nt":

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import pathlib
 import sys
 from typing import Annotated
@@ -10,8 +9,11 @@ from typing import Annotated
 from .checkpoint import published
 from .command_line import tyro
 from .config import differences
-from .config import Experiment
 from .errors import RunError
+from .run_folder import CONFIG
+from .run_folder import read_experiment
+from .run_folder import read_results
+from .run_folder import RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,25 +63,33 @@ def _plot_path(out):
 def read_run(path):
     """What a run folder holds so far, as a dictionary."""
     folder = pathlib.Path(path)
-    if not (folder / "config.json").exists():
-        raise RunError(f"{path} is no run folder: it has no config.json.")
-    try:
-        config = Experiment.read(folder / "config.json").to_dict()
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{folder / 'config.json'} is no config of `ratn train`: {error}. "
-            "Leave the folder out."
-        ) from error
+    if not (folder / CONFIG).exists():
+        raise RunError(f"{path} is no run folder: it has no {CONFIG}.")
+    config = read_experiment(folder, "Leave the folder out.").to_dict()
     run = {"name": str(path), "config": config, "history": [], "results": {}}
     if (folder / "log.csv").exists():
-        with open(folder / "log.csv", newline="") as file:
-            run["history"] = [
+        run["history"] = _history(folder / "log.csv")
+    if (folder / RESULTS).exists():
+        run["results"] = read_results(folder)
+    return run
+
+
+def _history(path):
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [
                 {key: float(value) for key, value in row.items()}
                 for row in csv.DictReader(file)
             ]
-    if (folder / "results.json").exists():
-        run["results"] = json.loads((folder / "results.json").read_text())
-    return run
+        lacking = {"epoch", "loss"} - set(rows[0] if rows else ())
+        if rows and lacking:
+            raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
+    except (OSError, TypeError, ValueError, csv.Error) as error:
+        raise RunError(
+            f"{path} is damaged: {error}. Leave the folder out, or let the "
+            "command that trained the run write the log again."
+        ) from error
+    return rows
 
 
 def table_rows(runs):
@@ -129,7 +139,8 @@ def plot_runs(runs, path):
                 axes.plot(*zip(*points), marker=".", label=run["name"])
         axes.set(xlabel="epoch", ylabel=key)
         if axes.lines:
-            axes.legend()
+            for text in axes.legend().get_texts():
+                text.set_parse_math(False)  # $ in a name is no formula
     with published(path) as temporary:
         figure.savefig(temporary)
     print(f"plot: {path}")

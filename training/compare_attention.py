@@ -26,6 +26,7 @@ from .data import Split
 from .errors import LossError
 from .errors import RunError
 from .networks import build_network
+from .run_folder import check_folder
 from .runtime import prepare_keras
 
 # Those that need no options of their own, one of each kind.
@@ -131,6 +132,9 @@ def compare(arguments):
         for attention in arguments.attentions
     ]
     folder = pathlib.Path(arguments.out)
+    for row in rows:
+        for config_of_run, name in runs(row, arguments.seeds):
+            check_folder(folder / name, config_of_run, "--out")
     for row in rows:
         train_seeds(row, source, folder, arguments.seeds)
     add_latencies(rows, folder, source)
@@ -251,6 +255,17 @@ def row_of_costs(config, attention, source):
     }
 
 
+def runs(row, seeds):
+    """The row's trainings: pairs of an `Experiment` and its folder's name."""
+    return [
+        (
+            dataclasses.replace(row["run"], seed=seed),
+            f"{row['attention']}-{seed}",
+        )
+        for seed in range(1, seeds + 1)
+    ]
+
+
 def train_seeds(row, source, folder, seeds):
     """Trains the row's network with each seed and adds what came out.
 
@@ -258,15 +273,15 @@ def train_seeds(row, source, folder, seeds):
     is left out, with the reason.
     """
     results, row["why_no_accuracy"] = [], None
-    for seed in range(1, seeds + 1):
-        config = dataclasses.replace(row["run"], seed=seed)
-        name = f"{row['attention']}-{seed}"
+    for config, name in runs(row, seeds):
         print(f"\n{name}: {config.model}", flush=True)
         try:
-            result = train.run(config, folder / name, source=source)
+            result = train.run(
+                config, folder / name, source=source, folder_option="--out"
+            )
             results.append(result)
         except LossError as error:
-            row["why_no_accuracy"] = f"seed {seed}: {error}"
+            row["why_no_accuracy"] = f"seed {config.seed}: {error}"
     row["accuracies"] = [result["test"]["accuracy"] for result in results]
     row["accuracy"] = None
     if row["accuracies"]:

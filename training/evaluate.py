@@ -27,7 +27,10 @@ from .metrics import calibration_bins
 from .metrics import probabilities
 from .metrics import report
 from .networks import build_network
-from .runtime import make_folder
+from .run_folder import CONFIG
+from .run_folder import make_folder
+from .run_folder import read_experiment
+from .run_folder import read_inputs
 
 PARTS = ("test", "validation", "train")
 ENDINGS = (".keras", ".weights.h5", ".tflite")
@@ -97,15 +100,11 @@ def main(arguments=None):
 def defaults(arguments):
     """`Arguments` as the run says in whose folder the model file is."""
     for argument in arguments:
-        path = pathlib.Path(argument).absolute().parent / "config.json"
-        if argument.endswith(ENDINGS) and path.is_file():
-            try:
-                config = Experiment.read(path)
-            except (KeyError, TypeError, ValueError) as error:
-                raise RunError(
-                    f"{path} is no config of `ratn train`: {error}. Move the "
-                    "model elsewhere, or remove the file."
-                ) from error
+        folder = pathlib.Path(argument).absolute().parent
+        if argument.endswith(ENDINGS) and (folder / CONFIG).is_file():
+            config = read_experiment(
+                folder, "Move the model elsewhere, or remove the file."
+            )
             network = {field: getattr(config, field) for field in NETWORK}
             return Arguments(
                 tyro.MISSING, config.data, seed=config.seed, **network
@@ -129,8 +128,7 @@ def evaluate(arguments):
     data = dataclasses.replace(arguments.data, image_size=size)
     source = load_source(data, arguments.seed)
     warn_of_changed_images(arguments, source)
-    if predictor is not None:
-        source = in_order_of(source, predictor.class_names)
+    source = in_order_of(source, _class_names(arguments, predictor))
     split = getattr(source, arguments.part)
     if split is None:
         raise RunError(
@@ -159,11 +157,9 @@ def evaluate(arguments):
 
 def warn_of_changed_images(arguments, source):
     """Says so if a run's images are no longer those that it began with."""
-    inputs = pathlib.Path(arguments.model_file).with_name("inputs.json")
-    if not inputs.is_file():
-        return
+    folder = pathlib.Path(arguments.model_file).parent
     run, given = defaults([arguments.model_file]).data, arguments.data
-    began_with = json.loads(inputs.read_text()).get("data")
+    began_with = read_inputs(folder).get("data")
     if (
         (run.source, run.location) == (given.source, given.location)
         and began_with is not None
@@ -171,9 +167,18 @@ def warn_of_changed_images(arguments, source):
     ):
         print(
             f"Warning: {given.location or given.source} is no longer what "
-            f"{inputs.parent} was trained on. Where images are held out, some "
+            f"{folder} was trained on. Where images are held out, some "
             f"of these {arguments.part} images may have been trained on."
         )
+
+
+def _class_names(arguments, predictor):
+    """The model's classes, `None` where nothing names them."""
+    if predictor is not None:
+        return predictor.class_names
+    # Weights name none; the run around them knows what it was trained on.
+    folder = pathlib.Path(arguments.model_file).parent
+    return (read_inputs(folder).get("data") or {}).get("classes")
 
 
 def _image_size(arguments, predictor):
@@ -389,14 +394,17 @@ def plot(result, scores, labels, path):
 
     names = [row["class"] for row in result["classes"]]
     matrix = np.asarray(result["confusion_matrix"], float)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    with np.errstate(invalid="ignore"):  # no images: left blank
+        shares = matrix / matrix.sum(axis=1, keepdims=True)
     figure = Figure(figsize=(11, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     left.set(xlabel="predicted", ylabel="true", title="share of the true class")
     if len(names) <= 30:
-        left.set_xticks(range(len(names)), names, rotation=90)
-        left.set_yticks(range(len(names)), names)
+        # Names, not formulas: $ is a character like any other.
+        plain = {"parse_math": False}
+        left.set_xticks(range(len(names)), names, rotation=90, **plain)
+        left.set_yticks(range(len(names)), names, **plain)
     count, confidence, accuracy = calibration_bins(scores, labels)
     used = count > 0
     right.plot([0, 1], [0, 1], color="grey", linestyle=":")
@@ -430,10 +438,14 @@ def print_table(result):
         table.add_row(
             row["class"],
             str(row["images"]),
-            f"{row['recall']:.1%}",
-            f"{row['precision']:.1%}",
+            _percent(row["recall"]),
+            _percent(row["precision"]),
         )
     Console(markup=False).print(table)
+
+
+def _percent(share):
+    return "-" if share is None else f"{share:.1%}"
 
 
 if __name__ == "__main__":

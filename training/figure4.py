@@ -14,9 +14,9 @@ import keras_ratn
 
 from .checkpoint import publish_text
 from .checkpoint import published
-from .config import Experiment
 from .data import load_source
 from .errors import RunError
+from .run_folder import read_experiment
 
 MAX_IMAGES = 1000
 
@@ -46,7 +46,7 @@ def write_figure4(runs, folder):
 
 def run_profile(folder):
     """Mean absolute response of each unit and module of a run's network."""
-    config = Experiment.read(folder / "config.json")
+    config = read_experiment(folder, "Put it back as it was.")
     split = load_source(config.data, config.seed).test
     numbers = np.arange(min(len(split), MAX_IMAGES))
     images, readable = split.read(numbers)

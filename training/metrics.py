@@ -67,6 +67,10 @@ def expected_calibration_error(scores, labels, bins=15):
     return float((count * distance).sum() / count.sum())
 
 
+def _share(part, whole):
+    return float(part / whole) if whole else None
+
+
 def report(scores, labels, class_names):
     """All of it, as JSON takes it.
 
@@ -76,7 +80,8 @@ def report(scores, labels, class_names):
         class_names: List of strings.
 
     Returns:
-        Dictionary.
+        Dictionary. A class without images has no recall, and one that is
+        never predicted no precision: they are `None`.
     """
     matrix = confusion_matrix(scores, labels)
     hits, true, predicted = np.diag(matrix), matrix.sum(1), matrix.sum(0)
@@ -86,8 +91,8 @@ def report(scores, labels, class_names):
             {
                 "class": name,
                 "images": int(true[index]),
-                "recall": float(hits[index] / max(true[index], 1)),
-                "precision": float(hits[index] / max(predicted[index], 1)),
+                "recall": _share(hits[index], true[index]),
+                "precision": _share(hits[index], predicted[index]),
             }
         )
     return {

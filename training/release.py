@@ -30,13 +30,16 @@ from .callbacks import plot_curves
 from .checkpoint import publish_text
 from .checkpoint import published
 from .command_line import tyro
-from .config import Experiment
 from .data import load_source
 from .errors import RunError
 from .evaluate import predictions
 from .evaluate import TFLitePredictor
 from .metrics import report
 from .networks import build_network
+from .run_folder import CONFIG
+from .run_folder import read_experiment
+from .run_folder import read_results
+from .run_folder import RESULTS
 
 LARGEST_FILE = 12 * 2**20
 PICTURES = 3  # test images whose attention is drawn
@@ -85,14 +88,14 @@ def release(arguments):
         Dictionary, as in the card's JSON.
     """
     run_dir = pathlib.Path(arguments.run_dir)
-    for name in ("config.json", "results.json", "last.keras"):
+    for name in (CONFIG, RESULTS, "last.keras"):
         if not (run_dir / name).is_file():
             raise RunError(
                 f"{run_dir} is no finished run: it has no {name}. Train to "
                 "the end first."
             )
-    config = Experiment.read(run_dir / "config.json")
-    results = json.loads((run_dir / "results.json").read_text())
+    config = read_experiment(run_dir, "Put it back as it was.")
+    results = read_results(run_dir)
     variant = config.model.lower()
     if variant not in keras_ratn.VARIANTS:
         raise RunError(

@@ -13,6 +13,7 @@ from .config import AugmentationConfig
 from .config import DataConfig
 from .errors import RunError
 from .figure4 import write_figure4
+from .run_folder import check_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,10 +169,14 @@ def main(arguments=None):
     try:
         cells = TABLES[parsed.table]
         configs_of_cells = [experiment(cell, parsed) for cell in cells]
+        for cell, config in zip(cells, configs_of_cells):
+            check_folder(run_folder(cell, parsed), config, "--out")
         found = []
         for cell, config in zip(cells, configs_of_cells):
             print(f"\n{parsed.table}: {cell.name}", flush=True)
-            result = train.run(config, run_folder(cell, parsed))
+            result = train.run(
+                config, run_folder(cell, parsed), folder_option="--out"
+            )
             found.append(100 * (1 - result["test"]["accuracy"]))
         print_cells(parsed, cells, found)
         if parsed.table == "figure4":

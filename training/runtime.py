@@ -1,9 +1,8 @@
-"""Devices, precision, seeds and the run folder."""
+"""Devices, precision, seeds and the environment of a run."""
 
 import contextlib
 import ctypes
 import datetime
-import hashlib
 import json
 import os
 import pathlib
@@ -14,8 +13,9 @@ import keras
 
 from .batch_normalization import set_synchronized
 from .checkpoint import publish_text
-from .config import differences
 from .errors import RunError
+from .run_folder import ENVIRONMENT
+from .run_folder import read_environments
 
 
 def prepare_keras(config):
@@ -162,85 +162,6 @@ def _chosen(devices, count):
     return devices[:count] if count else devices
 
 
-def open_run(folder, config):
-    """Makes the run's folder, or finds that it holds this very run.
-
-    Args:
-        folder: Where.
-        config: `Experiment`.
-
-    Returns:
-        `pathlib.Path` of the folder.
-    """
-    folder = pathlib.Path(folder)
-    path = folder / "config.json"
-    if path.exists():
-        changed = differences(json.loads(path.read_text()), config.to_dict())
-        if changed:
-            lines = "\n  ".join(changed)
-            raise RunError(
-                f"{folder} holds a run with another config:\n  {lines}\n"
-                "Give the same options to resume it, or another --run-dir."
-            )
-        return folder
-    make_folder(folder, "--run-dir")
-    publish_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
-    return folder
-
-
-def check_inputs(folder, config, source=None):
-    """Refuses to go on with other images or weights than a run began with.
-
-    Where images are held out, one file more would deal all of them anew, and
-    the run would be tested on what it was trained on.
-
-    Args:
-        folder: `pathlib.Path` of the run.
-        config: `Experiment`.
-        source: Optional `Source`, where it is at hand.
-
-    Returns:
-        Dictionary of what was found, for `inputs.json`.
-    """
-    found = {} if source is None else {"data": source.fingerprint()}
-    if config.init is not None and pathlib.Path(config.init).is_file():
-        with open(config.init, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found["init"] = {"sha256": digest}
-    path = folder / "inputs.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    common = found.keys() & kept.keys()
-    changed = differences(
-        {key: kept[key] for key in common}, {key: found[key] for key in common}
-    )
-    if changed:
-        lines = "\n  ".join(line[:200] for line in changed)
-        raise RunError(
-            f"{folder} holds a run that began with other images or weights:\n"
-            f"  {lines}\nPut them back as they were, or choose another "
-            "--run-dir."
-        )
-    return {**kept, **found}
-
-
-def record_inputs(folder, inputs):
-    """Notes what `check_inputs` found, once."""
-    path = folder / "inputs.json"
-    if not path.exists():
-        publish_text(path, json.dumps(inputs, indent=2) + "\n")
-
-
-def make_folder(folder, option):
-    """Makes a run's folder; an error names the option that chooses another."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"Cannot make the run folder {folder}: {error.strerror}. Choose "
-            f"another one by {option}."
-        ) from error
-
-
 def device_names():
     """The devices that the backend sees, as strings."""
     if keras.backend.backend() != "torch":
@@ -259,11 +180,11 @@ def record_environment(folder, epoch):
         folder: `pathlib.Path` of the run.
         epoch: Integer. Epochs done before.
     """
-    path = folder / "environment.json"
-    entries = json.loads(path.read_text()) if path.exists() else []
+    entries = read_environments(folder)
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     entries.append({"after_epoch": epoch, "date": now, **environment()})
-    publish_text(path, json.dumps(entries, indent=2) + "\n")
+    text = json.dumps(entries, indent=2) + "\n"
+    publish_text(folder / ENVIRONMENT, text)
 
 
 def environment():

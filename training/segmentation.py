@@ -27,8 +27,8 @@ from .data.pixels import eight_bits
 from .data.pixels import upright
 from .data.places import IMAGE_SUFFIXES
 from .errors import RunError
+from .run_folder import make_folder
 from .runtime import keep_freed_memory
-from .runtime import make_folder
 
 IGNORED = 255  # the mask's value for pixels that count neither way
 NUM_SHAPES = 160

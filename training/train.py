@@ -18,7 +18,6 @@ from .batch_normalization import set_synchronized
 from .checkpoint import load_checkpoint
 from .checkpoint import publish_text
 from .checkpoint import published
-from .checkpoint import remove_leftovers
 from .command_line import tyro
 from .config import Experiment
 from .data import evaluation_batches
@@ -40,13 +39,16 @@ from .optimization import learning_rate_factors
 from .resident import check_resident
 from .resident import report
 from .resident import ResidentTraining
-from .runtime import check_inputs
+from .run_folder import check_folder
+from .run_folder import check_inputs
+from .run_folder import open_run
+from .run_folder import read_results
+from .run_folder import record_inputs
+from .run_folder import remove_leftovers
 from .runtime import Devices
 from .runtime import environment
-from .runtime import open_run
 from .runtime import prepare_keras
 from .runtime import record_environment
-from .runtime import record_inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +136,7 @@ def run(
     build=build_network,
     time_limit=None,
     profile=False,
+    folder_option="--run-dir",
 ):
     """Trains an experiment in its folder; returns its results.
 
@@ -152,6 +155,8 @@ def run(
             begins. Defaults to `None`, no limit.
         profile: Boolean. Whether to measure where the time of a step goes
             before the first epoch. Defaults to `False`.
+        folder_option: String. The command's option for `run_dir`, which
+            errors name. Defaults to `"--run-dir"`.
 
     Returns:
         Dictionary of results, `None` for a dry run and where the time limit
@@ -159,10 +164,12 @@ def run(
     """
     if profile and not config.runtime.resident:
         raise RunError("`profile` needs --runtime.resident.")
-    if not dry_run and is_finished(run_dir):
-        folder = open_run(run_dir, config)
-        check_inputs(folder, config, source)
-        return stored_results(folder)
+    folder = pathlib.Path(run_dir)
+    if not dry_run:
+        check_folder(folder, config, folder_option)
+        if is_finished(folder):
+            check_inputs(folder, config, source, folder_option)
+            return stored_results(folder)
     started = started or time.monotonic()
     prepare_keras(config)
     devices = Devices(config.runtime.devices, config.batch_size)
@@ -181,8 +188,8 @@ def run(
     print(plan(config, source, network, steps, devices, thorough), flush=True)
     if dry_run:
         return None
-    folder = open_run(run_dir, config)
-    inputs = check_inputs(folder, config, source)
+    open_run(folder, config, folder_option)
+    inputs = check_inputs(folder, config, source, folder_option)
     devices.synchronize(model)
 
     def save(path):
@@ -341,7 +348,7 @@ def is_finished(run_dir):
 
 def stored_results(folder):
     """What a finished run found, printed once more."""
-    results = json.loads((folder / "results.json").read_text())
+    results = read_results(folder)
     print(f"{folder} holds this run, finished:")
     print_results(results)
     return results
@@ -351,7 +358,7 @@ def print_results(results):
     """The test's outcome, if there was one."""
     if results.get("test"):
         print(f"test accuracy {results['test']['accuracy']:.2%}")
-        if results["majority_class"]:
+        if results.get("majority_class"):
             print(f"most frequent class {results['majority_class']:.2%}")
 
 

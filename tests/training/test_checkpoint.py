@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 
@@ -9,7 +8,6 @@ import pytest
 from training.checkpoint import load_checkpoint
 from training.checkpoint import publish_text
 from training.checkpoint import published
-from training.checkpoint import remove_leftovers
 from training.checkpoint import save_checkpoint
 from training.errors import RunError
 
@@ -65,23 +63,6 @@ def test_what_was_there_stays_until_the_new_file_is_whole(tmp_path):
             raise KeyError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_what_killed_processes_left_is_removed(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    of_the_living = f".{os.getppid()}.checkpoint.npz"
-    for name in (
-        f".{ended.pid}.checkpoint.npz",
-        f".{os.getpid()}.best.keras",
-        of_the_living,
-        ".hidden.txt",
-        "log.csv",
-    ):
-        (tmp_path / name).write_text("")
-    remove_leftovers(tmp_path)
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {of_the_living, ".hidden.txt", "log.csv"}
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path):

@@ -26,6 +26,8 @@ def test_runs_side_by_side(tmp_path, capsys):
     assert rows[0][1:] == ("2/2", "0.5000", "50.00%", "25.00%", "")
     assert rows[1][1:5] == ("1/2", "0.8000", "20.00%", "-")
     assert rows[1][5] == "seed: 1704 -> 3"
+    (tmp_path / "b").rename(tmp_path / "1$x^$")  # no formula in the legend
+    second = str(tmp_path / "1$x^$")
     out = tmp_path / "plot.png"
     assert compare.main([first, second, "--out", str(out)]) == 0
     assert out.stat().st_size > 1000

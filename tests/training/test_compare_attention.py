@@ -30,7 +30,7 @@ def no_training(monkeypatch):
     trained = []
     real_run = train.run
 
-    def run(config, folder, source):
+    def run(config, folder, source, folder_option):
         if train.is_finished(folder):
             return real_run(config, folder, source=source)
         if config.attention == "bam":

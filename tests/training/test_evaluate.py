@@ -3,9 +3,11 @@ import json
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from training_runs import smallest
 
 import keras_ratn
+from keras_ratn.layers import ClassScores
 from training import evaluate
 from training.config import DataConfig
 from training.data import load_source
@@ -307,6 +309,71 @@ def test_classes_are_matched_by_their_names(network, tmp_path, capsys):
         "The data's classes, 0, 1, 2, ..., are not called as the model's, a, "
         "b, c, ...: they are matched by their order." in out
     )
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Grey birds, red cats and green dogs, all of them test images."""
+    root = tmp_path / "photos"
+    colours = {"bird": (90, 90, 90), "cat": (200, 0, 0), "dog": (0, 200, 0)}
+    for part in ("train", "test"):
+        for number, (name, colour) in enumerate(colours.items()):
+            (root / part / name).mkdir(parents=True)
+            for index in range(1 + number):
+                image = Image.new("RGB", (32, 32), colour)
+                image.save(root / part / name / f"{index}.png")
+    return root
+
+
+def colour_model(names):
+    """The class is the strongest of the colours red, green and blue."""
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    return keras.Model(inputs, ClassScores(3, class_names=names)(x))
+
+
+def test_classes_in_common_are_matched_by_name(photos, tmp_path, capsys):
+    """By order all cats would be dogs, and all dogs owls."""
+    path = tmp_path / "model.keras"
+    colour_model(["cat", "dog", "owl"]).save(path)
+    data = ["--data.source", "folder", "--data.location", str(photos)]
+    out = tmp_path / "out"
+    assert evaluate.main([str(path), *data, "--out", str(out)]) == 0
+    result = json.loads((out / "evaluation.json").read_text())
+    assert result["top1"] == 1.0 and result["images"] == 5
+    assert [row["images"] for row in result["classes"]] == [2, 3, 0]
+    # Of owls there was nothing to find.
+    assert [row["recall"] for row in result["classes"]] == [1.0, 1.0, None]
+    assert [row["precision"] for row in result["classes"]] == [1.0, 1.0, None]
+    said = capsys.readouterr().out
+    assert "does not know bird: their images are left out" in said
+    (owls,) = (line for line in said.splitlines() if "owl" in line)
+    assert "%" not in owls and owls.count("-") == 2
+
+
+def test_weights_in_a_run_folder_keep_their_classes(photos, tmp_path, capsys):
+    """What they were trained on is known, although they do not say."""
+    config = smallest(data=DataConfig("folder", str(tmp_path / "gone")))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text(json.dumps(config.to_dict()))
+    inputs = {"data": {"classes": ["dog", "cat", "bird"]}}
+    (run / "inputs.json").write_text(json.dumps(inputs))
+    network = build_network(config, ["dog", "cat", "bird"])
+    network.save_weights(run / "best.weights.h5")
+    command = [str(run / "best.weights.h5"), "--data.location", str(photos)]
+    assert evaluate.main([*command, "--out", str(tmp_path / "out")]) == 0
+    result = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    rows = [(row["class"], row["images"]) for row in result["classes"]]
+    assert rows == [("dog", 3), ("cat", 2), ("bird", 1)]
+
+
+def test_dollars_in_names_are_no_formulas(tmp_path):
+    """Matplotlib takes what stands between two of them for one."""
+    scores, labels = np.eye(2), np.arange(2)
+    result = evaluate.report(scores, labels, ["1$x^$", "$"])
+    evaluate.plot(result, scores, labels, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
 def test_names_in_brackets_are_no_colours(capsys):

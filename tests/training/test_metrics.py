@@ -55,6 +55,14 @@ def test_worked_out_by_hand():
     assert result["top5"] == 1.0
 
 
+def test_what_cannot_be_known_is_no_0():
+    result = report(SCORES[:1], LABELS[:1], ["a", "b", "c"])
+    first, *others = result["classes"]
+    assert (first["recall"], first["precision"]) == (1.0, 1.0)
+    for row in others:  # neither there nor predicted
+        assert (row["recall"], row["precision"]) == (None, None)
+
+
 def test_of_equal_scores_the_first_class_counts():
     scores = np.random.default_rng(0).integers(0, 4, (500, 7)) / 4
     labels = np.arange(500) % 7
