@@ -178,6 +178,8 @@ def _fine_tuning(path, model, arguments, config):
         base,
         init=str(path),
         freeze_until=None,
+        # Whatever --seed may say: else it is tested on what it was trained on.
+        data_seed=base.seed_of_images,
         epochs=2,
         optimizer=config.OptimizerConfig(
             "adamw",
@@ -228,7 +230,7 @@ def _quantize(model, parsed):
         run_folder = training_runs.training("run_folder")
         run_folder.check_folder(parsed.run_dir, config)
     say("reading images")
-    source = training_runs.open_source(config.data, config.seed)
+    source = training_runs.open_source(config.data, config.seed_of_images)
     source = training_runs.training("classes").in_order_of(
         source, keras_ratn.class_names(model)
     )

@@ -145,7 +145,7 @@ def images_of_run(path, shape, limit=None, part="train"):
         return None
     data = dataclasses.replace(experiment.data, image_size=_side(shape))
     try:
-        return _part(open_source(data, experiment.seed), limit, part)
+        return _part(open_source(data, experiment.seed_of_images), limit, part)
     except ValueError as error:
         raise ValueError(
             f"The training images of {path} cannot be read; pass others by "

@@ -114,7 +114,7 @@ def measure(config, options):
     """Prints and returns the images a second of each part."""
     prepare_keras(config)
     Devices(config.runtime.devices, config.batch_size)
-    source = load_source(config.data, config.seed)
+    source = load_source(config.data, config.seed_of_images)
     print(
         f"{platform.machine()}, {keras.backend.backend()} "
         f"{', '.join(device_names())}, batches of "

@@ -27,6 +27,7 @@ from .errors import LossError
 from .errors import RunError
 from .networks import build_network
 from .run_folder import check_folder
+from .run_folder import COMPARISON
 from .runtime import prepare_keras
 
 # Those that need no options of their own, one of each kind.
@@ -118,7 +119,7 @@ def compare(arguments):
     _check(arguments)
     config = experiment(arguments)
     prepare_keras(config)
-    source = load_source(config.data, config.seed)
+    source = load_source(config.data, config.seed_of_images)
     if source.test is None:
         raise RunError(
             f"{arguments.data} has no test images to compare on. Wanted: a "
@@ -140,7 +141,7 @@ def compare(arguments):
     add_latencies(rows, folder, source)
     for row in rows:
         del row["run"]
-    publish_text(folder / "comparison.json", json.dumps(rows, indent=2) + "\n")
+    publish_text(folder / COMPARISON, json.dumps(rows, indent=2) + "\n")
     print_rows(rows, config, source, arguments.seeds)
     plot_rows(rows, folder / "comparison.png")
     return rows
@@ -204,6 +205,7 @@ def experiment(arguments):
     return dataclasses.replace(
         config,
         model=model,
+        data_seed=config.seed,
         batch_size=arguments.batch_size,
         data=data,
         # A mirrored digit is not a digit.

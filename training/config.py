@@ -163,7 +163,11 @@ class Experiment:
     label_smoothing: float = 0.0
     """Share of each label spread over all classes."""
     seed: int = 1704
-    """Of weights, data order, augmentation, held-out images, label noise."""
+    """Of weights, data order, augmentation; of the next, too, if that is
+    None."""
+    data_seed: int | None = None
+    """Of held-out images, label noise and the choice of `data.max_images`. One
+    for several seeds: several trainings on the very same images."""
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     augmentation: AugmentationConfig = dataclasses.field(
         default_factory=AugmentationConfig
@@ -175,6 +179,11 @@ class Experiment:
 
     def __post_init__(self):
         _check(self)
+
+    @property
+    def seed_of_images(self):
+        """What `data.load_source` deals the images by."""
+        return self.seed if self.data_seed is None else self.data_seed
 
     def to_dict(self):
         """All values, as JSON gives them back."""
@@ -206,6 +215,8 @@ _RANGES = {
     "epochs": (lambda v: v >= 1, "at least 1"),
     "batch_size": (lambda v: v >= 1, "at least 1"),
     "label_smoothing": (lambda v: 0 <= v < 1, "in [0, 1)"),
+    "seed": (lambda v: 0 <= v < 2**32, "from 0 to 2**32 - 1"),
+    "data_seed": (lambda v: v is None or v >= 0, "at least 0"),
     "data.image_size": (lambda v: v >= 32, "at least 32"),
     "data.validation_fraction": (lambda v: 0 <= v < 1, "in [0, 1)"),
     "data.test_fraction": (lambda v: 0 <= v < 1, "in [0, 1)"),

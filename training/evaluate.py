@@ -61,7 +61,8 @@ class Arguments:
     batch_size: int = 64
     """Images at a time."""
     seed: int = 1704
-    """Of held-out images: the one of the training run."""
+    """Of held-out images: the training run's `data_seed`, or else its
+    `seed`."""
     out: str = "evaluation"
     """Folder for evaluation.json, evaluation.png and predictions.npz."""
 
@@ -106,9 +107,8 @@ def defaults(arguments):
                 folder, "Move the model elsewhere, or remove the file."
             )
             network = {field: getattr(config, field) for field in NETWORK}
-            return Arguments(
-                tyro.MISSING, config.data, seed=config.seed, **network
-            )
+            seed = config.seed_of_images
+            return Arguments(tyro.MISSING, config.data, seed=seed, **network)
     return Arguments(tyro.MISSING, DataConfig(image_size=0))
 
 

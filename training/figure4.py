@@ -47,7 +47,7 @@ def write_figure4(runs, folder):
 def run_profile(folder):
     """Mean absolute response of each unit and module of a run's network."""
     config = read_experiment(folder, "Put it back as it was.")
-    split = load_source(config.data, config.seed).test
+    split = load_source(config.data, config.seed_of_images).test
     numbers = np.arange(min(len(split), MAX_IMAGES))
     images, readable = split.read(numbers)
     network = keras.saving.load_model(folder / "last.keras", compile=False)

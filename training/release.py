@@ -102,7 +102,7 @@ def release(arguments):
             "Only networks that have a builder can be loaded by name. "
             f"Received: model={config.model!r}"
         )
-    source = load_source(config.data, config.seed)
+    source = load_source(config.data, config.seed_of_images)
     if source.test is None:
         raise RunError("The run's data have no test images to measure on.")
     out = pathlib.Path(arguments.out)

@@ -1,6 +1,7 @@
 """The folder of a run: whose it is, what stands in it, and how it is read."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,6 +16,10 @@ CONFIG = "config.json"
 RESULTS = "results.json"
 INPUTS = "inputs.json"
 ENVIRONMENT = "environment.json"
+COMPARISON = "comparison.json"
+# By which `ratn compare-attention` dealt the images of all its runs before
+# they noted it.
+_DATA_SEED_OF_OLD_COMPARISONS = 1704
 # What `ratn train` writes, beside TensorBoard's log.
 FILES = (
     CONFIG,
@@ -44,8 +49,10 @@ def check_folder(folder, config, option="--run-dir"):
     folder = pathlib.Path(folder)
     if (folder / CONFIG).exists():
         remedy = f"Put it back as it was, or choose another {option}."
-        kept = read_experiment(folder, remedy).to_dict()
-        changed = differences(kept, config.to_dict())
+        kept = read_experiment(folder, remedy)
+        if kept.seed_of_images == config.seed_of_images:
+            kept = dataclasses.replace(kept, data_seed=config.data_seed)
+        changed = differences(kept.to_dict(), config.to_dict())
         if changed:
             lines = "\n  ".join(changed)
             raise RunError(
@@ -150,7 +157,11 @@ def read_experiment(folder, remedy):
     """
     path = pathlib.Path(folder) / CONFIG
     try:
-        return Experiment.from_dict(_read_json(path))
+        values = _read_json(path)
+        of_comparison = path.absolute().parents[1] / COMPARISON
+        if "data_seed" not in values and of_comparison.exists():
+            values["data_seed"] = _DATA_SEED_OF_OLD_COMPARISONS
+        return Experiment.from_dict(values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise RunError(

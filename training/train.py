@@ -173,7 +173,7 @@ def run(
     started = started or time.monotonic()
     prepare_keras(config)
     devices = Devices(config.runtime.devices, config.batch_size)
-    source = source or load_source(config.data, config.seed)
+    source = source or load_source(config.data, config.seed_of_images)
     if config.runtime.resident:
         check_resident(source.train)
     steps = num_steps(source.train, config.batch_size)

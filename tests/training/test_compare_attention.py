@@ -1,17 +1,27 @@
+import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
+from PIL import Image
 
+from export import quantize
+from export import training_runs
 from keras_ratn.__main__ import COMMANDS
 from training import compare_attention
+from training import evaluate
 from training import train
 from training.compare_attention import Arguments
 from training.compare_attention import compare
 from training.compare_attention import data_config
 from training.compare_attention import experiment
+from training.data import load_source
 from training.errors import LossError
 from training.errors import RunError
+from training.run_folder import check_inputs
+from training.run_folder import open_run
+from training.run_folder import record_inputs
 
 
 def results(accuracy):
@@ -99,6 +109,104 @@ def test_an_attention_that_diverges_leaves_a_gap(tmp_path, no_training, capsys):
     out = capsys.readouterr().out
     assert "bam: no accuracy: seed 1: The loss became nan at step 3." in out
     assert "50.00%" in out
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Twenty photos of two classes, no two of which are the same."""
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            grey = 10 * number + 100 * (name == "dog")
+            image = Image.new("RGB", (32, 32), (grey, 0, 0))
+            image.save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("age", ["new", "old"])
+def test_all_commands_deal_a_run_s_images_as_it_did(
+    age, photos, tmp_path, monkeypatch, capsys
+):
+    """Although the seed of its weights is another one."""
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, "softmax")(x))
+    trained_on = []
+
+    def run(config, folder, source, folder_option):
+        trained_on[:] = [source]
+        open_run(folder, config, folder_option)
+        record_inputs(folder, check_inputs(folder, config, source))
+        model.save(folder / "last.keras")
+        return results(0.5)
+
+    monkeypatch.setattr(train, "run", run)
+    monkeypatch.setattr(compare_attention, "add_latencies", lambda *_: None)
+    monkeypatch.setattr(compare_attention, "print_rows", lambda *_: None)
+    monkeypatch.setattr(compare_attention, "plot_rows", lambda *_: None)
+    monkeypatch.setattr(
+        compare_attention,
+        "row_of_costs",
+        lambda config, name, source: {"attention": name, "run": config},
+    )
+    out = tmp_path / "out"
+    command = ["--data", str(photos), "--attentions", "none", "--seeds", "2"]
+    command += ["--batch-size", "4", "--image-size", "32", "--out", str(out)]
+    assert compare_attention.main(command) == 0
+    path = out / "none-2" / "last.keras"
+    config = json.loads((out / "none-2" / "config.json").read_text())
+    assert (config["seed"], config["data_seed"]) == (2, 1704)
+    if age == "old":  # from before it was noted
+        for seed in (1, 2):
+            file = out / f"none-{seed}" / "config.json"
+            config = json.loads(file.read_text())
+            del config["data_seed"]
+            file.write_text(json.dumps(config))
+    (source,) = trained_on
+    tested = pixels(source.test)
+    assert len(tested) == 2
+
+    assert evaluate.main([str(path), "--out", str(tmp_path / "e")]) == 0
+    assert "is no longer what" not in capsys.readouterr().out
+    truth = np.load(tmp_path / "e" / "predictions.npz")["labels"]
+    np.testing.assert_array_equal(truth, source.test.labels)
+    assert evaluate.defaults([str(path)]).seed == 1704
+    images, *_ = training_runs.images_of_run(path, (32, 32, 3), part="test")
+    assert {image[0, 0, 0] for image in images} == tested
+    images, *_ = training_runs.images_of_run(path, (32, 32, 3), part="train")
+    assert {image[0, 0, 0] for image in images} == pixels(source.train)
+    # Nor does another seed of the tuning deal them anew.
+    for more in ([], ["--seed", "5"]):
+        _, parsed = quantize._parse([str(path), *more])
+        tuning = parsed.experiment
+        dealt = load_source(tuning.data, tuning.seed_of_images)
+        assert pixels(dealt.test) == tested
+    # The same comparison again finds its runs.
+    assert compare_attention.main(command) == 0
+
+
+def pixels(split):
+    """What tells the photos apart."""
+    images, _ = split.read(np.arange(len(split)))
+    return {image[0, 0, 0] for image in images}
+
+
+def test_the_seed_of_images_is_the_run_s_unless_it_has_its_own(tmp_path):
+    config = experiment(Arguments())
+    assert (config.seed, config.data_seed) == (1704, 1704)
+    plain = dataclasses.replace(config, data_seed=None)
+    assert plain.seed_of_images == 1704
+    assert dataclasses.replace(plain, seed=3).seed_of_images == 3
+    assert dataclasses.replace(config, seed=3).seed_of_images == 1704
+    # Said or left out: the same run, until the seeds differ.
+    folder = open_run(tmp_path / "run", plain)
+    open_run(folder, config)
+    with pytest.raises(RunError, match="data_seed: None -> 7"):
+        open_run(folder, dataclasses.replace(config, data_seed=7))
+    with pytest.raises(ValueError, match="`data_seed` must be at least 0"):
+        dataclasses.replace(config, data_seed=-1)
+    with pytest.raises(ValueError, match=r"`seed` must be from 0 to 2\*\*32"):
+        dataclasses.replace(config, seed=-1)
 
 
 def test_int8_latency_comes_from_the_exported_files(tmp_path, monkeypatch):
