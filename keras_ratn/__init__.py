@@ -4,6 +4,8 @@ The layers are imported eagerly: Keras loads a `.keras` file only when the
 classes in it are registered.
 """
 
+import pathlib as _pathlib
+
 from keras_ratn import layers as layers
 from keras_ratn import models as models
 from keras_ratn._version import __version__ as __version__
@@ -68,3 +70,9 @@ from keras_ratn.visualization import attention_masks as attention_masks
 from keras_ratn.visualization import overlay_masks as overlay_masks
 from keras_ratn.visualization import plot_attention as plot_attention
 from keras_ratn.visualization import response_profile as response_profile
+
+# Of a checkout `training/` and `export/` lie beside this folder; installed,
+# they are in it. `keras_ratn.training` is their name in both.
+_here = _pathlib.Path(__file__).parent
+if not (_here / "training").is_dir():
+    __path__.append(str(_here.parent))
