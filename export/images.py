@@ -4,6 +4,10 @@ import pathlib
 
 import numpy as np
 
+from keras_ratn.training.data import pixels
+from keras_ratn.training.data import places
+from keras_ratn.training.errors import RunError
+
 from . import training_runs
 
 # What `ratn train` reads, and which to take for want of another.
@@ -38,8 +42,8 @@ def load_images(place, shape, limit=None, seed=0, part="train"):
             `.npz` file with an array `x_train`, `x_test`, `images` or `x`
             and optionally the classes `y_train`, `y_test`, `labels` or `y`;
             a TFDS name; or `"digits"`.
-        shape: Triple of integers, `(height, width, channels)`. The centre of
-            images in files is resized to it; arrays must have it.
+        shape: Triple of integers, `(height, width, channels)`. Images in files
+            are brought to it as `ratn train` does; arrays must have it.
         limit: Optional integer. How many images to draw at most.
         seed: Integer, for the draw. Defaults to `0`.
         part: String, `"train"` or `"test"`: which images to prefer where the
@@ -108,10 +112,10 @@ def _from_arrays(path, shape, limit, seed, part):
 
 
 def _from_folder(path, shape, limit, seed, part):
-    places = training_runs.training("data.places")
+    pixels.check_channels(shape[-1])
     try:
         parts = places.part_folders(path)
-    except training_runs.training("errors").RunError as error:
+    except RunError as error:
         raise ValueError(str(error)) from error
     folder = next((parts[p] for p in _PARTS[part] if p in parts), path)
     files = places.image_files(folder)
@@ -138,22 +142,11 @@ def _from_folder(path, shape, limit, seed, part):
 
 
 def _read(file, shape):
-    """The centre of an image, upright and resized, as floats."""
-    from PIL import Image
-    from PIL import ImageOps
-
-    pixels = training_runs.training("data.pixels")
-    height, width, channels = shape
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, "RGB")
+    """The pixels that `ratn train` sees, as floats."""
     try:
-        with Image.open(file) as image:
-            # Phones store photos as the sensor lay and note how to turn them.
-            image = pixels.eight_bits(ImageOps.exif_transpose(image))
-            image = image.convert(mode)
-    except (OSError, SyntaxError, ValueError) as error:
+        return pixels.read_image(file, shape).astype("float32")
+    except ValueError as error:
         raise ValueError(
             f"{str(file)!r} cannot be read as an image: {error}. Mend it or "
             "remove it."
         ) from error
-    image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image, "float32").reshape(height, width, -1)

@@ -6,6 +6,7 @@ images for each class. Nothing is downloaded.
 """
 
 import argparse
+import collections
 import json
 import math
 import pathlib
@@ -18,6 +19,14 @@ import numpy as np
 import keras_ratn
 
 from .batch_normalization import fused_batch_normalization
+from .config import DataConfig
+from .data.pixels import read_image
+from .data.places import image_files
+from .data.places import part_folders
+from .data.places import report_unread
+from .data.places import sub_folders
+from .data.sources import digits
+from .errors import RunError
 
 SIZE = 32  # pixels, of the images as the network sees them
 # A small member of the CIFAR family: half its width, shorter trunks.
@@ -51,7 +60,7 @@ def main(arguments=None):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         images, labels, names, skipped = _load(options.data_directory)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, RunError, ValueError) as error:
         print(f"ratn demo: {error}", file=sys.stderr)
         return 1
     keras.utils.set_random_seed(options.seed)
@@ -141,46 +150,42 @@ def _load(directory):
 
 
 def _digits():
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError(
-            "the digits come with scikit-learn. Install it with "
-            "`pip install 'keras_ratn[demo]'`, or pass --data-directory."
-        ) from error
-    digits = load_digits()
-    # 8x8 with values 0-16, to pixels 0-255 at the network's size.
-    images = digits.images[..., None] * (255 / 16)
-    images = keras.ops.image.resize(
-        images.astype("float32"), (SIZE, SIZE), data_format="channels_last"
-    )
-    images = np.rint(keras.ops.convert_to_numpy(images)).astype("uint8")
-    names = [str(name) for name in digits.target_names]
-    return images, digits.target.astype("int32"), names
+    source = digits.load(DataConfig("digits", image_size=SIZE))
+    images, labels = [], []
+    for split in (source.train, source.test):
+        # All three channels are the same.
+        images.append(split.read(np.arange(len(split)))[0][..., :1])
+        labels.append(split.labels)
+    return np.concatenate(images), np.concatenate(labels), source.class_names
 
 
 def _folder(directory):
-    from PIL import Image
-
     if not directory.is_dir():
         raise ValueError(f"--data-directory: there is no folder {directory}")
-    names = sorted(p.name for p in directory.iterdir() if p.is_dir())
+    parts = part_folders(directory)
+    if parts:
+        raise ValueError(
+            f"--data-directory: {directory} has training and test images of "
+            f"its own. Pass {parts['train']}, or train on the whole by "
+            f"`ratn train folder --data.location {directory}`."
+        )
+    names = [folder.name for folder in sub_folders(directory)]
     if len(names) < 2:
         raise ValueError(
             f"--data-directory: {directory} must hold one sub-folder of "
             f"images for each of at least two classes, but has {len(names)}"
         )
     images, labels, skipped = [], [], []
+    unread = collections.Counter()
     for label, name in enumerate(names):
-        for path in sorted(p for p in (directory / name).iterdir()):
+        for path in image_files(directory / name, unread):
             try:
-                with Image.open(path) as image:
-                    pixels = image.convert("RGB").resize((SIZE, SIZE))
-                images.append(np.asarray(pixels))
+                images.append(read_image(path, (SIZE, SIZE, 3)))
                 labels.append(label)
-            except OSError as error:  # empty, cut off, or not an image
+            except ValueError as error:  # empty, cut off, or not an image
                 skipped.append(str(path))
                 print(f"skipped {path}: {error}", file=sys.stderr)
+    report_unread(directory, unread)
     if skipped:
         print(f"{len(skipped)} files skipped", file=sys.stderr)
     counts = np.bincount(labels, minlength=len(names))

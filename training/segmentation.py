@@ -23,8 +23,8 @@ from .checkpoint import published
 from .command_line import tyro
 from .data import epoch_order
 from .data import random
-from .data.pixels import eight_bits
-from .data.pixels import upright
+from .data.pixels import fit_image
+from .data.pixels import open_image
 from .data.places import IMAGE_SUFFIXES
 from .errors import RunError
 from .run_folder import make_folder
@@ -62,7 +62,8 @@ class Arguments:
     init: str | None = None
     """A `.weights.h5` or `.keras` file of the same network to begin with."""
     image_size: int = 64
-    """Height and width that images and masks are brought to."""
+    """Height and width that images and masks are brought to (shorter side,
+    then centre crop)."""
     batch_size: int = 8
     """Images of one step."""
     epochs: int = 10
@@ -230,24 +231,30 @@ def _folder_pairs(root, size):
     stems = sorted(images)
 
     def read(number):
-        from PIL import Image
-
         stem = stems[number]
         try:
-            with Image.open(images[stem]) as file:
-                image = eight_bits(upright(file)).convert("RGB")
-            with Image.open(masks[stem]) as mask:
-                # Colours of a palette stand for the numbers behind them.
-                mask.load()
-                mask = Image.fromarray(np.asarray(mask))
-        except Exception as error:  # decoders raise almost anything
+            image, whole = open_image(images[stem], size)
+            mask = _open_mask(masks[stem])
+        except ValueError as error:
             raise RunError(
                 f"{images[stem]} or its mask is empty or no image: {error}. "
                 "Mend or remove the pair."
             ) from error
-        return _sized(image, mask, stem, size)
+        return _sized(image, whole, mask, stem, size)
 
     return _checked(_names(root / "classes.txt"), len(stems), read)
+
+
+def _open_mask(path):
+    from PIL import Image
+
+    try:
+        with Image.open(path) as mask:
+            # Colours of a palette stand for the numbers behind them.
+            mask.load()
+            return Image.fromarray(np.asarray(mask))
+    except Exception as error:  # decoders raise almost anything
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def _checked(names, count, read):
@@ -330,8 +337,10 @@ def _array_pairs(path, size):
     masks = masks.astype(np.uint8)
 
     def read(number):
+        image = Image.fromarray(images[number])
         return _sized(
-            Image.fromarray(images[number]),
+            image,
+            image.size,
             Image.fromarray(masks[number]),
             f"{path}, number {number}",
             size,
@@ -340,20 +349,16 @@ def _array_pairs(path, size):
     return _checked(names, len(images), read)
 
 
-def _sized(image, mask, name, size):
-    """Both as arrays of the wanted size."""
-    from PIL import Image
-
-    if image.size != mask.size or mask.mode not in ("L", "P"):
+def _sized(image, whole, mask, name, size):
+    """Both as arrays of the wanted size; `whole` is the stored image's."""
+    if whole != mask.size or mask.mode not in ("L", "P"):
         raise RunError(
             f"The mask of {name} must have one number for each pixel of its "
-            f"image. Received: an image of {image.size}, a mask of "
+            f"image. Received: an image of {whole}, a mask of "
             f"{mask.size} pixels and mode {mask.mode!r}"
         )
-    return (
-        np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)),
-        np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)),
-    )
+    mask = fit_image(mask, size, size, bilinear=False)
+    return fit_image(image, size, size), mask[..., 0]
 
 
 class Batches(keras.utils.PyDataset):

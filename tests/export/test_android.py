@@ -133,7 +133,7 @@ def test_app_sees_what_training_does():
     )
     grain = np.random.default_rng(0).normal(0, 60, photo.shape)
     photo = np.clip(photo + grain, 0, 255).astype("uint8")
-    theirs = fit_image(Image.fromarray(photo), 32).astype("float32")
+    theirs = fit_image(Image.fromarray(photo), 32, 32).astype("float32")
     cut = centre(photo, 32, 32).astype("float32")
     assert cut.shape == (256, 256, 3)
     # In one step four pixels of 64 would count.

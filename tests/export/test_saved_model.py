@@ -94,7 +94,7 @@ def test_resizes_encoded_images_and_replaces_the_old_model(model, tmp_path):
     loaded = tf.saved_model.load(str(tmp_path / "served"))
     # Wide, large and fine-grained, through Pillow as in training.
     photo = np.random.default_rng(0).integers(0, 256, (150, 211, 3), "uint8")
-    fitted = fit_image(Image.fromarray(photo), 32)
+    fitted = fit_image(Image.fromarray(photo), 32, 32)
     encoded = tf.io.encode_png(photo)[None]
     scores = loaded.signatures["serve_bytes"](encoded_images=encoded)["scores"]
     expected = predict(model, fitted[None].astype("float32"))

@@ -52,13 +52,14 @@ def test_a_folder_of_images_with_bad_ones(tmp_path, tiny, capsys):
     assert results["classes"] == ["bright", "dark"]
     assert results["reloaded_test_accuracy"] == results["test_accuracy"]
     names = sorted(path.split("/")[-1] for path in results["skipped_files"])
-    assert names == ["cut.png", "empty.jpg", "notes.txt"]
+    assert names == ["cut.png", "empty.jpg"]
     for name in ("curves.png", "attention.png"):
         assert (output / name).read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr()
     for name in names:
         assert name in said.err
-    assert "3 files skipped" in said.err
+    assert "2 files skipped" in said.err
+    assert "not read: 1 files below" in said.err and ".txt (1)" in said.err
     assert "test accuracy" in said.out
 
 
@@ -104,6 +105,37 @@ def test_an_unwritable_output_is_explained(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert demo.main(["--output", str(tmp_path / "file" / "made")]) == 1
     assert "Not a directory" in capsys.readouterr().err
+
+
+def test_hidden_folders_are_no_classes(tmp_path):
+    """Jupyter makes .ipynb_checkpoints wherever a notebook was opened."""
+    for name in (".ipynb_checkpoints", ".git"):
+        _folder(tmp_path / name)
+    _folder(tmp_path)
+    _folder(tmp_path / "dark" / ".ipynb_checkpoints")
+    images, labels, names, skipped = demo._load(tmp_path)
+    assert names == ["bright", "dark"] and len(images) == len(labels) == 16
+
+
+def test_a_bomb_is_skipped(tmp_path, monkeypatch, capsys):
+    """Pillow's error is neither an OSError nor a ValueError."""
+    from PIL import Image
+
+    Image.new("L", (60, 60)).save(_folder(tmp_path) / "dark" / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2 * 40 * 50 // 3)
+    with pytest.warns(Image.DecompressionBombWarning):  # of the others
+        images, *_, skipped = demo._load(tmp_path)
+    assert len(images) == 16 and skipped == [str(tmp_path / "dark/bomb.png")]
+    assert "decompression bomb" in capsys.readouterr().err
+
+
+def test_parts_are_no_classes(tmp_path, capsys):
+    for part in ("train", "test"):
+        _folder(tmp_path / part)
+    arguments = ["--data-directory", str(tmp_path)]
+    assert demo.main([*arguments, "--output", str(tmp_path / "made")]) == 1
+    err = capsys.readouterr().err
+    assert f"Pass {tmp_path / 'train'}" in err and "ratn train folder" in err
 
 
 @pytest.mark.slow

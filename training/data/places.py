@@ -1,5 +1,7 @@
 """Folders of images: their parts, their classes and their files."""
 
+import sys
+
 from ..errors import RunError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
@@ -54,6 +56,17 @@ def image_files(root, unread=None):
         elif unread is not None and path.is_file():
             unread[path.suffix.lower() or "nothing"] += 1
     return sorted(images)
+
+
+def report_unread(root, unread):
+    """Says which files `image_files` passed over, if any."""
+    if unread:
+        endings = ", ".join(f"{k} ({n})" for k, n in sorted(unread.items()))
+        print(
+            f"not read: {unread.total()} files below {root} that end in "
+            f"{endings}",
+            file=sys.stderr,
+        )
 
 
 def sub_folders(root):

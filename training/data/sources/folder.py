@@ -9,12 +9,11 @@ import sys
 import numpy as np
 
 from ...errors import RunError
-from ..pixels import eight_bits
-from ..pixels import fit_image
-from ..pixels import upright
+from ..pixels import read_image
 from ..places import image_files
 from ..places import IMAGE_SUFFIXES
 from ..places import part_folders
+from ..places import report_unread
 from ..places import sub_folders
 from ..split import Source
 from ..split import Split
@@ -35,13 +34,7 @@ def load(config):
     splits = {"train": None, "validation": None, "test": None}
     for part, folder in parts.items():
         splits[part] = _folder_split(part, folder, names, reader, unread)
-    if unread:
-        endings = ", ".join(f"{k} ({n})" for k, n in sorted(unread.items()))
-        print(
-            f"not read: {unread.total()} files below {root} that end in "
-            f"{endings}",
-            file=sys.stderr,
-        )
+    report_unread(root, unread)
     return Source(names, **splits)
 
 
@@ -104,16 +97,10 @@ class _Reader:
 
     def _decode(self, path):
         """The image, or a string: why there is none."""
-        from PIL import Image
-
         try:
-            with Image.open(path) as image:
-                # Lets JPEG decode at a fraction of the size where it can.
-                image.draft("RGB", (self.size, self.size))
-                image = eight_bits(upright(image)).convert("RGB")
-                return fit_image(image, self.size)
-        except Exception as error:  # Pillow's decoders raise almost anything
-            return str(error) or type(error).__name__
+            return read_image(path, (self.size, self.size, 3))
+        except ValueError as error:
+            return str(error)
 
     def _count(self, path, reason):
         if path in self.corrupt:

@@ -73,7 +73,7 @@ def _tfds_split(tfds, builder, part, config):
     for example in tfds.as_numpy(dataset):
         image = example["image"]
         if image.shape[:2] != (size, size):
-            image = fit_array(image, size)
+            image = fit_array(image, size, size)
         images.append(image)
         labels.append(example["label"])
         names.append(example.get("id", b""))
