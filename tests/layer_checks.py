@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ratn.layers._composite import layers_inside
+
 
 def random_images(shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype("float32")
@@ -73,6 +75,9 @@ def _check_one_layout(cls, arguments, input_shape, output_shape, call_kwargs):
         assert tuple(spec.shape) == tuple(value.shape)
         assert spec.dtype == keras.backend.standardize_dtype(value.dtype)
     assert tuple(_leaves(eager)[0].shape) == tuple(output_shape)
+    fresh = cls(**arguments)
+    fresh.build(input_shape)
+    assert not parts_to_build(fresh)
 
     # The config says everything, and survives JSON.
     config = layer.get_config()
@@ -99,6 +104,14 @@ def _check_one_layout(cls, arguments, input_shape, output_shape, call_kwargs):
             rtol=1e-5,
             atol=1e-5,
         )
+
+
+def parts_to_build(layer):
+    """Names of the layers inside that `build` forgot.
+
+    `Model.quantize` refuses a model with such.
+    """
+    return [part.path for part in layers_inside(layer) if not part.built]
 
 
 def _leaves(outputs):

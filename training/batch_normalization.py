@@ -5,25 +5,18 @@ import contextlib
 import keras
 
 from keras_ratn.layers._batch_normalization import BatchNormalization as _OURS
+from keras_ratn.layers._composite import layers_inside
 
 
-def batch_normalizations(layer, seen=None):
+def batch_normalizations(layer):
     """Each batch normalization inside a layer, once.
 
     Args:
         layer: A `keras.layers.Layer`, or a model.
     """
-    seen = set() if seen is None else seen
-    if id(layer) in seen:
-        return
-    seen.add(id(layer))
-    if isinstance(layer, keras.layers.BatchNormalization):
-        yield layer
-    # Composite layers keep their parts in attributes and in lists.
-    for part in vars(layer).values():
-        for item in part if isinstance(part, (list, tuple)) else [part]:
-            if isinstance(item, keras.layers.Layer):
-                yield from batch_normalizations(item, seen)
+    for part in layers_inside(layer):
+        if isinstance(part, keras.layers.BatchNormalization):
+            yield part
 
 
 def set_synchronized(model, value):

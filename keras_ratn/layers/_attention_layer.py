@@ -132,13 +132,16 @@ class MapLayer(CompositeLayer):
             **kwargs,
         )
 
-    def _padding(self, pixels, name):
-        return keras.layers.ZeroPadding2D(
+    def _padding(self, pixels, name, input_shape):
+        """Zeros around the map, by a layer that is built."""
+        padding = keras.layers.ZeroPadding2D(
             pixels,
             data_format=self.data_format,
             dtype=self.dtype_policy,
             name=name,
         )
+        padding.build(input_shape)
+        return padding
 
     def _any_size(self, shape):
         """The shape with height and width left open.

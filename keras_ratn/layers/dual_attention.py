@@ -270,7 +270,7 @@ class DualAttention(_attention_layer.MapLayer):
             self.dropout_rate, name="dropout", **common
         )
         self.classifier = self._classifier("classifier")
-        built = [self.position, self.channel, self.classifier]
+        built = [self.position, self.channel, self.dropout, self.classifier]
         # Last, so that no weight's place in a file depends on them.
         if self.auxiliary_outputs:
             self.position_classifier = self._classifier("position_classifier")

@@ -185,8 +185,10 @@ class EfficientMultiHeadSelfAttention(_attention_layer.ScoredLayer):
             dtype=self.dtype_policy,
             name="reduction_norm",
         )
-        self.reduction_conv.build(shape)
-        self.reduction_norm.build(shape)
+        self._build_chain(
+            [self.reduction_padding, self.reduction_conv, self.reduction_norm],
+            shape,
+        )
 
     def call(self, inputs, training=None, return_attention_scores=False):
         x = _attention_layer.to_channels_last(inputs, self.data_format)

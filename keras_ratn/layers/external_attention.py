@@ -131,6 +131,7 @@ class ExternalAttention(_attention_layer.ScoredLayer):
             [
                 self.input_projection,
                 self.key_memory,
+                self.double_normalization,
                 self.value_memory,
                 self.output_projection,
                 self.bn,
@@ -252,6 +253,8 @@ class MultiHeadExternalAttention(CompositeLayer):
         self.dropout = keras.layers.Dropout(
             self.dropout_rate, dtype=self.dtype_policy, name="dropout"
         )
+        for layer in (self.double_normalization, self.dropout):
+            layer.build((None, None, None, self.memory_size))
 
     def call(self, inputs, training=None, return_attention_scores=False):
         tokens, channels = ops.shape(inputs)[1], inputs.shape[-1]

@@ -114,7 +114,9 @@ class PyramidSqueezeAttention(_attention_layer.Gate):
             self.convolutions.append(conv)
             if self.strides > 1:
                 self.paddings.append(
-                    self._padding((size - 1) // 2, f"padding{size}")
+                    self._padding(
+                        (size - 1) // 2, f"padding{size}", input_shape
+                    )
                 )
         self.excitation = SqueezeExcite(
             self.reduction_ratio,

@@ -86,6 +86,7 @@ class SelfCalibratedConv2D(_attention_layer.Gate):
             dtype=self.dtype_policy,
             name="pool",
         )
+        self.pool.build(input_shape)
         for prefix in ("small", "features", "last"):
             strides = self.strides if prefix == "last" else 1
             conv = self._convolution(
@@ -103,7 +104,7 @@ class SelfCalibratedConv2D(_attention_layer.Gate):
             bn.build(input_shape)
         self.padding = None
         if self.strides > 1:
-            self.padding = self._padding(1, "padding")
+            self.padding = self._padding(1, "padding", input_shape)
 
     def _check_size(self, shape):
         sizes = [shape[a] for a in _common.spatial_axes(self.data_format)]

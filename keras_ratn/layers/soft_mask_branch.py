@@ -62,7 +62,12 @@ class _MaskBranch(CompositeLayer):
         self.activation = MaskActivation(
             self.mask_activation, name="activation", **common
         )
-        for layer in (self.head_conv1, self.head_bn2, self.head_conv2):
+        for layer in (
+            self.head_conv1,
+            self.head_bn2,
+            self.head_conv2,
+            self.activation,
+        ):
             layer.build(shape)
 
     def _head(self, x, training):
@@ -163,6 +168,7 @@ class SoftMaskBranch(_MaskBranch):
             dtype=self.dtype_policy,
             name="pool",
         )
+        self.pool.build(shape)
         self.down_units = self._make_units(
             self._unit_names("down", range(1, self.mask_depth + 1)), shape
         )

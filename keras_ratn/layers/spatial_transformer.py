@@ -88,7 +88,7 @@ class SpatialTransformer(_attention_layer.MapLayer):
         self.align_corners = bool(align_corners)
 
     def build(self, input_shape):
-        self.padding = self._padding(1, "padding")
+        self.padding = self._padding(1, "padding", input_shape)
         self.conv1 = self._convolution(
             self.filters, 3, "conv1", 2, use_bias=True, activation="relu"
         )
