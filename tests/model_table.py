@@ -33,7 +33,7 @@ def rows():
     import keras
 
     import keras_ratn
-    from keras_ratn.models.variants import BUILDERS
+    from tests.network_lists import BUILDERS
 
     yield (
         "| network | depth | parameters | MACs | paper: parameters | MACs "
@@ -51,7 +51,7 @@ def family_rows():
     """The same of the networks of the attention family."""
     import keras
 
-    from keras_ratn.models import FAMILY_BUILDERS
+    from tests.network_lists import FAMILY_BUILDERS
 
     yield "| network | parameters | MACs |"
     yield "| --- | ---: | ---: |"

@@ -18,7 +18,7 @@ BEGIN, END = "<!-- weights table -->", "<!-- end of weights table -->"
 def rows():
     """Lines of a Markdown table, one for each set of weights."""
     from keras_ratn.models.pretrained import PACKAGED
-    from keras_ratn.models.variants import BUILDERS
+    from tests.network_lists import BUILDERS
 
     builders = {name.lower(): name for name in BUILDERS}
     yield (

@@ -1,109 +1,35 @@
-"""The networks that experiments name: the package's own and a few more."""
+"""The networks that experiments name, with the choices that they make."""
 
-import dataclasses
 import functools
 
 import keras
 
 import keras_ratn
-from keras_ratn import Architecture
-from keras_ratn.models import FAMILY_BUILDERS
+from keras_ratn.models.architecture import SMALL_VARIANTS
+from keras_ratn.models.named import NETWORKS
 
 from .errors import RunError
 
-_SMALL = Architecture(
-    stem="cifar",
-    stem_filters=8,
-    stage_filters=(16, 32),
-    num_modules=(1, 1),
-    mask_depths=(2, 1),
-    tail_filters=None,
-    num_tail_units=0,
-)
-
-ARCHITECTURES = {
-    # The least that has an Attention Module: for smoke tests.
-    "smallest": dataclasses.replace(
-        _SMALL, stage_filters=(8, 16), num_modules=(0, 1), mask_depths=(1, 1)
-    ),
-    # Two stages, a quarter of CIFAR's width: for analyses on a laptop.
-    "tiny": _SMALL,
-    # The ImageNet skeleton at a quarter of its width, with a lighter stem,
-    # shorter trunks, flatter masks and no tail: for a few thousand images of
-    # about 100 pixels on a processor.
-    "narrow": Architecture(
-        stem="imagenet",
-        stem_filters=16,
-        stage_filters=(64, 128, 256),
-        mask_depths=(2, 1, 1),
-        num_trunk_units=1,
-        tail_filters=None,
-        num_tail_units=0,
-    ),
-    # CIFAR's skeleton at half its width, with shorter trunks.
-    "half": Architecture(
-        stem="cifar",
-        stem_filters=16,
-        stage_filters=(32, 64, 128),
-        mask_depths=(2, 2, 1),
-        num_trunk_units=1,
-        num_tail_units=0,
-    ),
-    # The paper's baseline: a pre-activation ResNet, 18 units to a stage.
-    "resnet164": Architecture(
-        stem="cifar",
-        stem_filters=16,
-        stage_filters=(64, 128, 256),
-        num_modules=(0, 0, 0),
-        mask_depths=(1, 1, 1),
-        num_closing_units=17,
-        tail_filters=None,
-        num_tail_units=0,
-    ),
-}
-# A baseline of that width, and more modules.
-ARCHITECTURES["tiny_resnet"] = dataclasses.replace(
-    _SMALL, num_modules=(0, 0), num_closing_units=4
-)
-for _modules in (2, 3, 4):
-    ARCHITECTURES[f"tiny{_modules}"] = dataclasses.replace(
-        _SMALL, num_modules=(_modules, _modules)
-    )
-# For comparing attentions: modules only where there are the 64 channels that
-# pyramid squeeze attention needs, and few enough positions for attention
-# whose cost grows with their square.
-ARCHITECTURES["common_ground"] = dataclasses.replace(
-    _SMALL,
-    stage_filters=(32, 64, 128),
-    num_modules=(0, 1, 1),
-    mask_depths=(1, 2, 1),
-)
-ARCHITECTURES["common_ground_photos"] = dataclasses.replace(
-    ARCHITECTURES["common_ground"], stem="imagenet", stem_filters=16
-)
-
-# The attention family's classifiers, and ResNets for images of CIFAR's size.
-CLASSIFIERS = {
-    name.lower(): builder
-    for name, builder in FAMILY_BUILDERS.items()
-    if not name.startswith(("DANet", "EANet"))
-}
-CLASSIFIERS |= {
-    f"cifar{name}": functools.partial(builder, stem="cifar")
-    for name, builder in CLASSIFIERS.items()
-    if name.startswith("resnet")
-}
-
 
 def architecture(name):
-    """The `Architecture` of that name, in any case."""
-    known = {**keras_ratn.VARIANTS, **ARCHITECTURES}
-    if name.lower() not in known:
+    """The `Architecture` of that name, in any case; None if it has none."""
+    known = {**SMALL_VARIANTS, **keras_ratn.VARIANTS}
+    return known.get(name.lower())
+
+
+def classifier(name):
+    """The builder of that name, in any case, of images to scores."""
+    networks = {
+        key: network.build
+        for key, network in NETWORKS.items()
+        if network.task == "classification"
+    }
+    if name.lower() not in networks:
         raise RunError(
             f"There is no network {name!r}. Known, in any case: "
-            f"{', '.join([*known, *CLASSIFIERS])}"
+            f"{', '.join(networks)}"
         )
-    return known[name.lower()]
+    return networks[name.lower()]
 
 
 def build_network(config, class_names, channels=3):
@@ -118,14 +44,15 @@ def build_network(config, class_names, channels=3):
         A `keras.Model` with the layers of `config.freeze_until` frozen.
     """
     size, name = config.data.image_size, config.model.lower()
-    if name in CLASSIFIERS:
+    numbers = architecture(name)
+    if numbers is None:
         builder = functools.partial(
-            CLASSIFIERS[name], **_classifier_options(config)
+            classifier(name), **_classifier_options(config)
         )
     else:
         builder = functools.partial(
             keras_ratn.ResidualAttentionNetwork,
-            architecture(name),
+            numbers,
             attention=config.attention,
             attention_learning=config.attention_learning,
             mask_activation=config.mask_activation,
@@ -159,7 +86,7 @@ def _classifier_options(config):
         raise RunError(
             f"The network {config.model!r} has no choice of "
             f"{', '.join(given)}. Leave it out, or train a residual attention "
-            f"network, such as {', '.join(ARCHITECTURES)}."
+            f"network, such as {', '.join(SMALL_VARIANTS)}."
         )
     if config.attention in (None, "none"):
         return {}

@@ -1,10 +1,8 @@
 """Residual attention networks: their numbers and their builders."""
 
+from keras_ratn.models import small as small
 from keras_ratn.models.architecture import Architecture as Architecture
 from keras_ratn.models.architecture import VARIANTS as VARIANTS
-from keras_ratn.models.attention_family import (
-    FAMILY_BUILDERS as FAMILY_BUILDERS,
-)
 from keras_ratn.models.eamlp import EAMLP7 as EAMLP7
 from keras_ratn.models.eamlp import EAMLP10 as EAMLP10
 from keras_ratn.models.eamlp import EAMLP12 as EAMLP12

@@ -255,3 +255,74 @@ VARIANTS = {
     "cifarattention236": _cifar(6),
     "cifarattention452": _cifar(6, **_DEEPEST),
 }
+
+_SMALL = Architecture(
+    stem="cifar",
+    stem_filters=8,
+    stage_filters=(16, 32),
+    num_modules=(1, 1),
+    mask_depths=(2, 1),
+    tail_filters=None,
+    num_tail_units=0,
+)
+
+SMALL_VARIANTS = {
+    # The least that has an Attention Module: for smoke tests.
+    "smallest": dataclasses.replace(
+        _SMALL, stage_filters=(8, 16), num_modules=(0, 1), mask_depths=(1, 1)
+    ),
+    # Two stages, a quarter of CIFAR's width: for analyses on a laptop.
+    "tiny": _SMALL,
+    # The ImageNet skeleton at a quarter of its width, with a lighter stem,
+    # shorter trunks, flatter masks and no tail: for a few thousand images of
+    # about 100 pixels on a processor.
+    "narrow": Architecture(
+        stem="imagenet",
+        stem_filters=16,
+        stage_filters=(64, 128, 256),
+        mask_depths=(2, 1, 1),
+        num_trunk_units=1,
+        tail_filters=None,
+        num_tail_units=0,
+    ),
+    # CIFAR's skeleton at half its width, with shorter trunks.
+    "half": Architecture(
+        stem="cifar",
+        stem_filters=16,
+        stage_filters=(32, 64, 128),
+        mask_depths=(2, 2, 1),
+        num_trunk_units=1,
+        num_tail_units=0,
+    ),
+    # The paper's baseline: a pre-activation ResNet, 18 units to a stage.
+    "resnet164": Architecture(
+        stem="cifar",
+        stem_filters=16,
+        stage_filters=(64, 128, 256),
+        num_modules=(0, 0, 0),
+        mask_depths=(1, 1, 1),
+        num_closing_units=17,
+        tail_filters=None,
+        num_tail_units=0,
+    ),
+}
+# A baseline of that width, and more modules.
+SMALL_VARIANTS["tiny_resnet"] = dataclasses.replace(
+    _SMALL, num_modules=(0, 0), num_closing_units=4
+)
+for _modules in (2, 3, 4):
+    SMALL_VARIANTS[f"tiny{_modules}"] = dataclasses.replace(
+        _SMALL, num_modules=(_modules, _modules)
+    )
+# For comparing attentions: modules only where there are the 64 channels that
+# pyramid squeeze attention needs, and few enough positions for attention
+# whose cost grows with their square.
+SMALL_VARIANTS["common_ground"] = dataclasses.replace(
+    _SMALL,
+    stage_filters=(32, 64, 128),
+    num_modules=(0, 1, 1),
+    mask_depths=(1, 2, 1),
+)
+SMALL_VARIANTS["common_ground_photos"] = dataclasses.replace(
+    SMALL_VARIANTS["common_ground"], stem="imagenet", stem_filters=16
+)

@@ -1,16 +1,23 @@
 """EAMLP: a vision transformer whose attention looks up a learned memory."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 
 from keras_ratn import layers
-from keras_ratn.models import _documentation
+from keras_ratn.models._documentation import shared_arguments
 from keras_ratn.models._ends import image_classifier
 from keras_ratn.models._graph import add_residual
 from keras_ratn.models._graph import feed_forward
 from keras_ratn.models._graph import layer_normalize
 from keras_ratn.models._graph import truncated_normal
+from keras_ratn.models.named import Activation
+from keras_ratn.models.named import DataFormat
+from keras_ratn.models.named import named
+from keras_ratn.models.named import Pooling
+from keras_ratn.models.named import Shape
+from keras_ratn.models.named import Weights
 
 # Size, strides and padding of the overlapping patches of each step.
 UNFOLDS = ((7, 4, 2), (3, 2, 1), (3, 2, 1))
@@ -133,7 +140,25 @@ EAMLPS = {
     "eamlp24": EAMLPArchitecture(512, 24, 8, 3),
 }
 
-_ARGUMENTS = """
+
+@shared_arguments
+def _eamlp(
+    variant: str,
+    include_top: bool = True,
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Shape = None,
+    pooling: Pooling = None,
+    classes: int | None = None,
+    classifier_activation: Activation = "softmax",
+    name: str | None = None,
+    *,
+    drop_path_rate: float = 0.0,
+    include_preprocessing: bool = True,
+    data_format: DataFormat = None,
+    class_names: Sequence[str] | None = None,
+) -> keras.Model:
+    """A row of `EAMLPS` as a network.
 
     Images have a fixed height and width, since the position table depends on
     them. Without top, the network returns the class token, and `pooling` has
@@ -144,14 +169,13 @@ _ARGUMENTS = """
         Visual Tasks (Guo et al., 2021)](https://arxiv.org/abs/2105.02358)
     - [Tokens-to-Token ViT (Yuan et al., 2021)](
         https://arxiv.org/abs/2101.11986), for the skeleton
-{common}
+
+    {common}
         drop_path_rate: Float. How often training leaves out the residuals of
             the last block; those of earlier blocks proportionally less.
             Defaults to `0.0`.
-{last}"""
-
-
-def _build(variant, drop_path_rate, **arguments):
+    {last}
+    """
     architecture = dataclasses.replace(
         EAMLPS[variant], drop_path_rate=drop_path_rate
     )
@@ -159,209 +183,45 @@ def _build(variant, drop_path_rate, **arguments):
         architecture.features,
         variant=variant,
         family="imagenet",
-        **arguments,
+        include_top=include_top,
+        weights=weights,
+        input_tensor=input_tensor,
+        input_shape=input_shape,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+        name=name,
+        include_preprocessing=include_preprocessing,
+        data_format=data_format,
+        class_names=class_names,
     )
 
 
-@_documentation.documented(_ARGUMENTS)
-def EAMLP7(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="eamlp7",
-    *,
-    drop_path_rate=0.0,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_eamlp, "eamlp7")
+def EAMLP7() -> None:
     """EAMLP-7: width 256, 7 blocks, 6.1 M parameters."""
-    return _build(
-        "eamlp7",
-        drop_path_rate=drop_path_rate,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def EAMLP10(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="eamlp10",
-    *,
-    drop_path_rate=0.0,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_eamlp, "eamlp10")
+def EAMLP10() -> None:
     """EAMLP-10: width 256, 10 blocks, 8.5 M parameters."""
-    return _build(
-        "eamlp10",
-        drop_path_rate=drop_path_rate,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def EAMLP12(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="eamlp12",
-    *,
-    drop_path_rate=0.0,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_eamlp, "eamlp12")
+def EAMLP12() -> None:
     """EAMLP-12: width 256, 12 blocks, 10.1 M parameters."""
-    return _build(
-        "eamlp12",
-        drop_path_rate=drop_path_rate,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def EAMLP14(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="eamlp14",
-    *,
-    drop_path_rate=0.0,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_eamlp, "eamlp14")
+def EAMLP14() -> None:
     """EAMLP-14: width 384, 14 blocks, 29.8 M parameters."""
-    return _build(
-        "eamlp14",
-        drop_path_rate=drop_path_rate,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def EAMLP19(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="eamlp19",
-    *,
-    drop_path_rate=0.0,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_eamlp, "eamlp19")
+def EAMLP19() -> None:
     """EAMLP-19: width 448, 19 blocks, 54.5 M parameters."""
-    return _build(
-        "eamlp19",
-        drop_path_rate=drop_path_rate,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def EAMLP24(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="eamlp24",
-    *,
-    drop_path_rate=0.0,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_eamlp, "eamlp24")
+def EAMLP24() -> None:
     """EAMLP-24: width 512, 24 blocks, 89.4 M parameters."""
-    return _build(
-        "eamlp24",
-        drop_path_rate=drop_path_rate,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )

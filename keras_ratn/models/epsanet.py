@@ -1,7 +1,17 @@
 """EPSANet: ResNet whose 3x3 convolutions are pyramid squeeze attentions."""
 
-from keras_ratn.models import _documentation
+from collections.abc import Sequence
+
+import keras
+
+from keras_ratn.models._documentation import shared_arguments
 from keras_ratn.models._ends import image_classifier
+from keras_ratn.models.named import Activation
+from keras_ratn.models.named import DataFormat
+from keras_ratn.models.named import named
+from keras_ratn.models.named import Pooling
+from keras_ratn.models.named import Shape
+from keras_ratn.models.named import Weights
 from keras_ratn.models.residual_backbone import ResidualBackbone
 
 EPSANETS = {
@@ -9,7 +19,24 @@ EPSANETS = {
     "epsanet101": ResidualBackbone((3, 4, 23, 3), attention="psa"),
 }
 
-_ARGUMENTS = """
+
+@shared_arguments
+def _epsanet(
+    variant: str,
+    include_top: bool = True,
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Shape = None,
+    pooling: Pooling = None,
+    classes: int | None = None,
+    classifier_activation: Activation = "softmax",
+    name: str | None = None,
+    *,
+    include_preprocessing: bool = True,
+    data_format: DataFormat = None,
+    class_names: Sequence[str] | None = None,
+) -> keras.Model:
+    """A row of `EPSANETS` as a network.
 
     This is the paper's "small" network. Its "large" one was never released,
     and no choice of kernel sizes and groups in the paper's text reproduces
@@ -18,78 +45,33 @@ _ARGUMENTS = """
     Reference:
     - [EPSANet: An Efficient Pyramid Squeeze Attention Block on Convolutional
         Neural Network (Zhang et al., 2021)](https://arxiv.org/abs/2105.14447)
-{common}
-{last}"""
 
-
-def _build(variant, **arguments):
+    {common}
+    {last}
+    """
     return image_classifier(
         EPSANETS[variant].features,
         variant=variant,
         family="imagenet",
-        **arguments,
+        include_top=include_top,
+        weights=weights,
+        input_tensor=input_tensor,
+        input_shape=input_shape,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+        name=name,
+        include_preprocessing=include_preprocessing,
+        data_format=data_format,
+        class_names=class_names,
     )
 
 
-@_documentation.documented(_ARGUMENTS)
-def EPSANet50(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="epsanet50",
-    *,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_epsanet, "epsanet50")
+def EPSANet50() -> None:
     """EPSANet-50 (small): 22.6 M parameters."""
-    return _build(
-        "epsanet50",
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def EPSANet101(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="epsanet101",
-    *,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_epsanet, "epsanet101")
+def EPSANet101() -> None:
     """EPSANet-101 (small): 38.9 M parameters."""
-    return _build(
-        "epsanet101",
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )

@@ -3,20 +3,18 @@
 import difflib
 import fnmatch
 
-from keras_ratn.models.attention_family import FAMILY_BUILDERS
+from keras_ratn.models.named import NETWORKS
 from keras_ratn.models.pretrained import CHECKPOINTS
 from keras_ratn.models.pretrained import packaged_file
-from keras_ratn.models.variants import BUILDERS
-
-ALL_BUILDERS = {**BUILDERS, **FAMILY_BUILDERS}
 
 
 def list_models(pattern="*", pretrained=False):
     """Names of the networks that can be built.
 
-    Residual attention networks have "Attention" in their names; the others
-    are those of the attention family: ResNets with any attention, SCNet,
-    EPSANet, ResT, EAMLP, and DANet and EANet for segmentation.
+    Those of the paper have "Attention" in their names. Those of the attention
+    family are ResNets with any attention, SCNet, EPSANet, ResT, EAMLP, and
+    DANet and EANet for segmentation. Both are functions of `keras_ratn`, too.
+    The rest are small, such as `narrow`, or the paper's baseline `resnet164`.
 
     Args:
         pattern: String with the wildcards `*`, `?` and `[...]`; case does not
@@ -25,7 +23,7 @@ def list_models(pattern="*", pretrained=False):
             weights, which `list_weights` names. Defaults to `False`.
 
     Returns:
-        Sorted list of strings, each the name of a function of `keras_ratn`.
+        Sorted list of strings, which `create_model` takes.
 
     Example:
 
@@ -35,10 +33,10 @@ def list_models(pattern="*", pretrained=False):
     ['SCNet101', 'SCNet50']
     """
     return sorted(
-        name
-        for name in ALL_BUILDERS
-        if fnmatch.fnmatch(name.lower(), pattern.lower())
-        and (not pretrained or CHECKPOINTS.get(name.lower()))
+        network.name
+        for key, network in NETWORKS.items()
+        if fnmatch.fnmatch(key, pattern.lower())
+        and (not pretrained or CHECKPOINTS.get(key))
     )
 
 
@@ -60,9 +58,9 @@ def list_weights(pattern="*"):
     []
     """
     names = (
-        f"{name}:{weights}"
-        for name in ALL_BUILDERS
-        for weights in CHECKPOINTS.get(name.lower(), {})
+        f"{network.name}:{weights}"
+        for key, network in NETWORKS.items()
+        for weights in CHECKPOINTS.get(key, {})
     )
     return sorted(
         n for n in names if fnmatch.fnmatch(n.lower(), pattern.lower())
@@ -90,21 +88,21 @@ def create_model(name, **options):
     (None, 5)
     """
     network, _, weights = name.partition(":")
-    builders = {known.lower(): known for known in ALL_BUILDERS}
-    known = builders.get(network.lower())
+    known = NETWORKS.get(network.lower())
     if known is None:
-        near = difflib.get_close_matches(network.lower(), builders)
-        near = ", ".join(builders[n] for n in near) or "none that is like it"
+        near = difflib.get_close_matches(network.lower(), NETWORKS)
+        near = ", ".join(NETWORKS[n].name for n in near)
         raise ValueError(
             "`name` must be one of `keras_ratn.list_models()` or of "
-            f"`keras_ratn.list_weights()` ({near}). Received: name={name!r}"
+            f"`keras_ratn.list_weights()` ({near or 'none that is like it'}). "
+            f"Received: name={name!r}"
         )
     if weights:
         options = {"weights": weights, **options}
         checkpoint = CHECKPOINTS.get(network.lower(), {}).get(weights)
         if checkpoint is not None:
             options.setdefault("classes", checkpoint.classes)
-    return ALL_BUILDERS[known](**options)
+    return known.build(**options)
 
 
 def int8_file(name):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
+from typing import Literal
 
 import keras
 
@@ -9,35 +11,42 @@ from keras_ratn.layers import _common
 from keras_ratn.layers import registry
 from keras_ratn.layers.attention_module import AttentionModule
 from keras_ratn.layers.trunk_units import UNITS
+from keras_ratn.models._documentation import shared_arguments
 from keras_ratn.models._ends import image_classifier
 from keras_ratn.models.architecture import Architecture
+from keras_ratn.models.architecture import SMALL_VARIANTS
 from keras_ratn.models.architecture import VARIANTS
+from keras_ratn.models.named import Activation
+from keras_ratn.models.named import DataFormat
+from keras_ratn.models.named import Pooling
+from keras_ratn.models.named import Shape
+from keras_ratn.models.named import Weights
 
 
 def ResidualAttentionNetwork(
-    architecture,
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=None,
-    classifier_activation="softmax",
-    name=None,
+    architecture: Architecture,
+    include_top: bool = True,
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Shape = None,
+    pooling: Pooling = None,
+    classes: int | None = None,
+    classifier_activation: Activation = "softmax",
+    name: str | None = None,
     *,
-    include_preprocessing=True,
-    attention_learning=None,
-    mask_activation=None,
-    mask_structure=None,
-    interpolation=None,
-    data_format=None,
-    remat=False,
-    class_names=None,
-    attention=None,
-    attention_options=None,
-    unit_attention=None,
-    unit_attention_options=None,
-):
+    include_preprocessing: bool = True,
+    attention_learning: str | None = None,
+    mask_activation: str | None = None,
+    mask_structure: str | None = None,
+    interpolation: str | None = None,
+    data_format: DataFormat = None,
+    remat: bool = False,
+    class_names: Sequence[str] | None = None,
+    attention: str | None = None,
+    attention_options: dict | None = None,
+    unit_attention: str | None = None,
+    unit_attention_options: dict | None = None,
+) -> keras.Model:
     """Builds the residual attention network that `architecture` describes.
 
     The named builders (`Attention56`, `CifarAttention92`, ...) are this
@@ -149,9 +158,75 @@ def ResidualAttentionNetwork(
     )
 
 
+@shared_arguments
+def variant_network(
+    variant: str,
+    include_top: bool = True,
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Shape = None,
+    pooling: Pooling = None,
+    classes: int | None = None,
+    classifier_activation: Activation = "softmax",
+    name: str | None = None,
+    *,
+    include_preprocessing: bool = True,
+    attention_learning: Literal["residual", "naive"] = "residual",
+    mask_activation: Literal["mixed", "channel", "spatial"] = "mixed",
+    mask_structure: Literal[
+        "encoder_decoder", "local_convolution"
+    ] = "encoder_decoder",
+    interpolation: Literal[
+        "bilinear", "bilinear_align_corners", "transpose"
+    ] = "bilinear",
+    data_format: DataFormat = None,
+    remat: bool = False,
+    class_names: Sequence[str] | None = None,
+) -> keras.Model:
+    """A row of `VARIANTS` as a network.
+
+    Reference:
+    - [Residual Attention Network for Image Classification (Wang et al., 2017)](
+        https://arxiv.org/abs/1704.06904), section 4
+
+    {common}
+        attention_learning: String, `"residual"` for `(1 + M) * T` or
+            `"naive"` for `M * T`. Defaults to `"residual"`.
+        mask_activation: String, `"mixed"`, `"channel"` or `"spatial"`.
+            Defaults to `"mixed"`.
+        mask_structure: String, `"encoder_decoder"` or `"local_convolution"`.
+            Defaults to `"encoder_decoder"`.
+        interpolation: String, `"bilinear"`, `"bilinear_align_corners"` (as
+            the authors' code) or `"transpose"` (learned). Defaults to
+            `"bilinear"`.
+        remat: Boolean. Whether each Attention Module computes its activations
+            again for the backward pass, to save memory. Defaults to `False`.
+    {last}
+    """
+    return ResidualAttentionNetwork(
+        VARIANTS[variant],
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        pooling,
+        classes,
+        classifier_activation,
+        name,
+        include_preprocessing=include_preprocessing,
+        attention_learning=attention_learning,
+        mask_activation=mask_activation,
+        mask_structure=mask_structure,
+        interpolation=interpolation,
+        data_format=data_format,
+        remat=remat,
+        class_names=class_names,
+    )
+
+
 def _variant(architecture):
     """The name in the table of exactly these numbers and choices, if any."""
-    for name, known in VARIANTS.items():
+    for name, known in {**SMALL_VARIANTS, **VARIANTS}.items():
         if known == architecture:
             return name
     return None

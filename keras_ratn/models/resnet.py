@@ -5,9 +5,19 @@ show it, and only forwards. The arguments are explained once, in `_ARGUMENTS`.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Literal
 
-from keras_ratn.models import _documentation
+import keras
+
+from keras_ratn.models._documentation import shared_arguments
 from keras_ratn.models._ends import image_classifier
+from keras_ratn.models.named import Activation
+from keras_ratn.models.named import DataFormat
+from keras_ratn.models.named import named
+from keras_ratn.models.named import Pooling
+from keras_ratn.models.named import Shape
+from keras_ratn.models.named import Weights
 from keras_ratn.models.residual_backbone import ResidualBackbone
 
 RESNETS = {
@@ -18,7 +28,27 @@ RESNETS = {
     "resnet152": ResidualBackbone((3, 8, 36, 3)),
 }
 
-_ARGUMENTS = """
+
+@shared_arguments
+def _resnet(
+    variant: str,
+    include_top: bool = True,
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Shape = None,
+    pooling: Pooling = None,
+    classes: int | None = None,
+    classifier_activation: Activation = "softmax",
+    name: str | None = None,
+    *,
+    attention: str | None = None,
+    attention_options: dict | tuple[dict, ...] | None = None,
+    stem: Literal["imagenet", "cifar"] = "imagenet",
+    include_preprocessing: bool = True,
+    data_format: DataFormat = None,
+    class_names: Sequence[str] | None = None,
+) -> keras.Model:
+    """A row of `RESNETS` as a network.
 
     The stride of a bottleneck is in its 3x3 convolution ("v1.5"), as in the
     networks that the attention papers compare with.
@@ -26,7 +56,8 @@ _ARGUMENTS = """
     Reference:
     - [Deep Residual Learning for Image Recognition (He et al., 2016)](
         https://arxiv.org/abs/1512.03385)
-{common}
+
+    {common}
         attention: `None` or a short name, see
             `keras_ratn.layers.list_attention_layers`. `"bam"` stands between
             the stages, `"psa"` in place of the 3x3 convolutions (the second
@@ -37,10 +68,8 @@ _ARGUMENTS = """
             a tuple of four such, one for each stage. Defaults to `None`.
         stem: String, `"imagenet"` or `"cifar"` (one 3x3 convolution and no
             pooling, for small images). Defaults to `"imagenet"`.
-{last}"""
-
-
-def _build(variant, stem, attention, attention_options, **arguments):
+    {last}
+    """
     backbone = dataclasses.replace(
         RESNETS[variant],
         stem=stem,
@@ -52,195 +81,40 @@ def _build(variant, stem, attention, attention_options, **arguments):
         backbone.features,
         variant=variant if plain else None,
         family=backbone.family,
-        **arguments,
+        include_top=include_top,
+        weights=weights,
+        input_tensor=input_tensor,
+        input_shape=input_shape,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+        name=name,
+        include_preprocessing=include_preprocessing,
+        data_format=data_format,
+        class_names=class_names,
     )
 
 
-@_documentation.documented(_ARGUMENTS)
-def ResNet18(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=None,
-    classifier_activation="softmax",
-    name="resnet18",
-    *,
-    attention=None,
-    attention_options=None,
-    stem="imagenet",
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_resnet, "resnet18")
+def ResNet18() -> None:
     """ResNet-18: basic blocks, 11.7 M parameters."""
-    return _build(
-        "resnet18",
-        attention=attention,
-        attention_options=attention_options,
-        stem=stem,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def ResNet34(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=None,
-    classifier_activation="softmax",
-    name="resnet34",
-    *,
-    attention=None,
-    attention_options=None,
-    stem="imagenet",
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_resnet, "resnet34")
+def ResNet34() -> None:
     """ResNet-34: basic blocks, 21.8 M parameters."""
-    return _build(
-        "resnet34",
-        attention=attention,
-        attention_options=attention_options,
-        stem=stem,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def ResNet50(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=None,
-    classifier_activation="softmax",
-    name="resnet50",
-    *,
-    attention=None,
-    attention_options=None,
-    stem="imagenet",
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_resnet, "resnet50")
+def ResNet50() -> None:
     """ResNet-50: bottleneck blocks, 25.6 M parameters."""
-    return _build(
-        "resnet50",
-        attention=attention,
-        attention_options=attention_options,
-        stem=stem,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def ResNet101(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=None,
-    classifier_activation="softmax",
-    name="resnet101",
-    *,
-    attention=None,
-    attention_options=None,
-    stem="imagenet",
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_resnet, "resnet101")
+def ResNet101() -> None:
     """ResNet-101: bottleneck blocks, 44.5 M parameters."""
-    return _build(
-        "resnet101",
-        attention=attention,
-        attention_options=attention_options,
-        stem=stem,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def ResNet152(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=None,
-    classifier_activation="softmax",
-    name="resnet152",
-    *,
-    attention=None,
-    attention_options=None,
-    stem="imagenet",
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_resnet, "resnet152")
+def ResNet152() -> None:
     """ResNet-152: bottleneck blocks, 60.2 M parameters."""
-    return _build(
-        "resnet152",
-        attention=attention,
-        attention_options=attention_options,
-        stem=stem,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )

@@ -1,18 +1,26 @@
 """ResT: a transformer whose attention is cheap enough for large maps."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Literal
 
 import keras
 
 from keras_ratn import layers
 from keras_ratn.layers import _common
-from keras_ratn.models import _documentation
+from keras_ratn.models._documentation import shared_arguments
 from keras_ratn.models._ends import image_classifier
 from keras_ratn.models._graph import add_residual
 from keras_ratn.models._graph import feed_forward
 from keras_ratn.models._graph import Graph
 from keras_ratn.models._graph import layer_normalize
 from keras_ratn.models._graph import truncated_normal
+from keras_ratn.models.named import Activation
+from keras_ratn.models.named import DataFormat
+from keras_ratn.models.named import named
+from keras_ratn.models.named import Pooling
+from keras_ratn.models.named import Shape
+from keras_ratn.models.named import Weights
 
 STEMS = ("convolutions", "7x7")
 
@@ -121,24 +129,42 @@ RESTS = {
     "restlarge": ResTArchitecture((96, 192, 384, 768), (2, 2, 18, 2)),
 }
 
-_ARGUMENTS = """
+
+@shared_arguments
+def _rest(
+    variant: str,
+    include_top: bool = True,
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Shape = None,
+    pooling: Pooling = None,
+    classes: int | None = None,
+    classifier_activation: Activation = "softmax",
+    name: str | None = None,
+    *,
+    stem: Literal["convolutions", "7x7"] = "convolutions",
+    drop_path_rate: float = 0.1,
+    include_preprocessing: bool = True,
+    data_format: DataFormat = None,
+    class_names: Sequence[str] | None = None,
+) -> keras.Model:
+    """A row of `RESTS` as a network.
 
     Any height and width work: odd maps keep ceil(size / 2).
 
     Reference:
     - [ResT: An Efficient Transformer for Visual Recognition (Zhang & Yang,
         2021)](https://arxiv.org/abs/2105.13677)
-{common}
+
+    {common}
         stem: String, `"convolutions"` (three 3x3, as the paper's text and the
             authors' code) or `"7x7"` (one, and max-pool: the stem that the
             paper's parameter counts belong to). Defaults to `"convolutions"`.
         drop_path_rate: Float. How often training leaves out the residuals of
             the last block; those of earlier blocks proportionally less.
             Defaults to `0.1`.
-{last}"""
-
-
-def _build(variant, stem, drop_path_rate, **arguments):
+    {last}
+    """
     architecture = dataclasses.replace(
         RESTS[variant], stem=stem, drop_path_rate=drop_path_rate
     )
@@ -146,149 +172,35 @@ def _build(variant, stem, drop_path_rate, **arguments):
         architecture.features,
         variant=variant if stem == "convolutions" else f"{variant}_{stem}",
         family="imagenet",
-        **arguments,
+        include_top=include_top,
+        weights=weights,
+        input_tensor=input_tensor,
+        input_shape=input_shape,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+        name=name,
+        include_preprocessing=include_preprocessing,
+        data_format=data_format,
+        class_names=class_names,
     )
 
 
-@_documentation.documented(_ARGUMENTS)
-def ResTLite(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="restlite",
-    *,
-    stem="convolutions",
-    drop_path_rate=0.1,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_rest, "restlite")
+def ResTLite() -> None:
     """ResT-Lite: widths 64 to 512, 2-2-2-2 blocks, 10.5 M parameters."""
-    return _build(
-        "restlite",
-        stem=stem,
-        drop_path_rate=drop_path_rate,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def ResTSmall(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="restsmall",
-    *,
-    stem="convolutions",
-    drop_path_rate=0.1,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_rest, "restsmall")
+def ResTSmall() -> None:
     """ResT-Small: widths 64 to 512, 2-2-6-2 blocks, 13.7 M parameters."""
-    return _build(
-        "restsmall",
-        stem=stem,
-        drop_path_rate=drop_path_rate,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def ResTBase(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="restbase",
-    *,
-    stem="convolutions",
-    drop_path_rate=0.1,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_rest, "restbase")
+def ResTBase() -> None:
     """ResT-Base: widths 96 to 768, 2-2-6-2 blocks, 30.3 M parameters."""
-    return _build(
-        "restbase",
-        stem=stem,
-        drop_path_rate=drop_path_rate,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def ResTLarge(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="restlarge",
-    *,
-    stem="convolutions",
-    drop_path_rate=0.1,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_rest, "restlarge")
+def ResTLarge() -> None:
     """ResT-Large: widths 96 to 768, 2-2-18-2 blocks, 51.7 M parameters."""
-    return _build(
-        "restlarge",
-        stem=stem,
-        drop_path_rate=drop_path_rate,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )

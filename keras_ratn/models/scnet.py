@@ -1,9 +1,18 @@
 """SCNet: ResNet whose bottlenecks calibrate themselves."""
 
 import dataclasses
+from collections.abc import Sequence
 
-from keras_ratn.models import _documentation
+import keras
+
+from keras_ratn.models._documentation import shared_arguments
 from keras_ratn.models._ends import image_classifier
+from keras_ratn.models.named import Activation
+from keras_ratn.models.named import DataFormat
+from keras_ratn.models.named import named
+from keras_ratn.models.named import Pooling
+from keras_ratn.models.named import Shape
+from keras_ratn.models.named import Weights
 from keras_ratn.models.residual_backbone import ResidualBackbone
 
 SCNETS = {
@@ -13,7 +22,25 @@ SCNETS = {
 # Filters of the deep stem, as the authors' code has them.
 V1D_STEM_FILTERS = {"scnet50": 64, "scnet101": 128}
 
-_ARGUMENTS = """
+
+@shared_arguments
+def _scnet(
+    variant: str,
+    include_top: bool = True,
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Shape = None,
+    pooling: Pooling = None,
+    classes: int | None = None,
+    classifier_activation: Activation = "softmax",
+    name: str | None = None,
+    *,
+    v1d: bool = False,
+    include_preprocessing: bool = True,
+    data_format: DataFormat = None,
+    class_names: Sequence[str] | None = None,
+) -> keras.Model:
+    """A row of `SCNETS` as a network.
 
     Every self-calibrated convolution needs maps of at least 4x4, so images
     are at least 97 pixels wide and high.
@@ -21,14 +48,13 @@ _ARGUMENTS = """
     Reference:
     - [Improving Convolutional Networks with Self-Calibrated Convolutions (Liu
         et al., 2020)](https://mftp.mmcheng.net/Papers/20cvprSCNet.pdf)
-{common}
+
+    {common}
         v1d: Boolean. Whether to build the "v1d" network: three 3x3
             convolutions for a stem, and average-pooling in place of strides.
             Defaults to `False`.
-{last}"""
-
-
-def _build(variant, v1d, **arguments):
+    {last}
+    """
     backbone = SCNETS[variant]
     if v1d:
         backbone = dataclasses.replace(
@@ -41,73 +67,25 @@ def _build(variant, v1d, **arguments):
         backbone.features,
         variant=f"{variant}_v1d" if v1d else variant,
         family="imagenet",
-        **arguments,
+        include_top=include_top,
+        weights=weights,
+        input_tensor=input_tensor,
+        input_shape=input_shape,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+        name=name,
+        include_preprocessing=include_preprocessing,
+        data_format=data_format,
+        class_names=class_names,
     )
 
 
-@_documentation.documented(_ARGUMENTS)
-def SCNet50(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="scnet50",
-    *,
-    v1d=False,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_scnet, "scnet50")
+def SCNet50() -> None:
     """SCNet-50: 25.6 M parameters."""
-    return _build(
-        "scnet50",
-        v1d=v1d,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )
 
 
-@_documentation.documented(_ARGUMENTS)
-def SCNet101(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name="scnet101",
-    *,
-    v1d=False,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_scnet, "scnet101")
+def SCNet101() -> None:
     """SCNet-101: 44.6 M parameters."""
-    return _build(
-        "scnet101",
-        v1d=v1d,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-    )

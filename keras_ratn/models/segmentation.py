@@ -1,13 +1,22 @@
 """DANet and EANet: attention heads on dilated residual networks."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 import keras
 
 from keras_ratn import layers
 from keras_ratn.layers import _common
-from keras_ratn.models import _documentation
+from keras_ratn.models._documentation import shared_arguments
 from keras_ratn.models._ends import image_input
 from keras_ratn.models._ends import pool
 from keras_ratn.models._graph import Graph
+from keras_ratn.models.named import Activation
+from keras_ratn.models.named import DataFormat
+from keras_ratn.models.named import named
+from keras_ratn.models.named import Pooling
+from keras_ratn.models.named import Shape
+from keras_ratn.models.named import Weights
 from keras_ratn.models.pretrained import load_weights
 from keras_ratn.models.pretrained import resolve_weights
 from keras_ratn.models.residual_backbone import ResidualBackbone
@@ -211,63 +220,6 @@ def _finish(logits, size, softmax, data_format, scores):
     return scores(x)
 
 
-_ARGUMENTS = """
-
-    A ResNet whose last two stages are dilated, so that its features are an
-    eighth of the image in size, and an attention head on it.
-
-    Reference:
-    - [{title}](
-        {url})
-
-    Args:
-        include_top: Boolean. Whether the network has its head. Defaults to
-            `True`.
-        weights: As in the other builders. Defaults to `None`.
-        input_tensor: Optional Keras tensor to build upon. Defaults to `None`.
-        input_shape: Optional triple without the batch size, in the order of
-            `data_format`. With `segmentation`, height and width are known.
-            Defaults to 513x513x3.
-        pooling: `None`, `"avg"` or `"max"`: what ends a network without top.
-            Defaults to `None`.
-        classes: Integer. Number of classes. Defaults to `{classes}`.
-        classifier_activation: String, callable or `None` for logits. Defaults
-            to `None`.
-        name: String. Name of the model.
-        segmentation: Boolean. Whether every pixel is classified, at the size
-            of the input, rather than whole images. Defaults to `True`.{extra}
-        include_preprocessing: Boolean. Whether the network takes pixels 0-255
-            and scales them itself. Defaults to `True`.
-        data_format: String, `"channels_last"` or `"channels_first"`. Defaults
-            to Keras's global setting.
-        class_names: Optional list of `classes` strings, kept in the model.
-
-    Returns:
-        A functional `keras.Model`.
-    """
-_DANET = _ARGUMENTS.format(
-    extra="""
-        auxiliary_outputs: Boolean. Whether to return the classes by the
-            position path and by the channel path too, for training. Defaults
-            to `False`.
-        stem: String, `"imagenet"` (7x7) or `"deep"` (three 3x3). Defaults to
-            `"imagenet"`.
-        multi_grid: Boolean. Whether the blocks of the last stage have the
-            dilations 4, 8 and 16, as in the authors' released network, rather
-            than 2, 4 and 4. Defaults to `True`.""",
-    title="Dual Attention Network for Scene Segmentation (Fu et al., 2019)",
-    url="https://arxiv.org/abs/1809.02983",
-    classes=19,
-)
-_EANET_TEXT = _ARGUMENTS.format(
-    extra="",
-    title="Beyond Self-attention: External Attention using Two Linear Layers\n"
-    "        for Visual Tasks (Guo et al., 2021)",
-    url="https://arxiv.org/abs/2105.02358",
-    classes=21,
-)
-
-
 def _danet_backbone(depth, stem, multi_grid):
     return ResidualBackbone(
         _STAGES[depth],
@@ -283,153 +235,135 @@ def _eanet_backbone(depth):
     )
 
 
-@_documentation.documented(_DANET)
-def DANet50(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=19,
-    classifier_activation=None,
-    name="danet50",
+@shared_arguments
+def _danet(
+    depth: int,
+    include_top: bool = True,
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Shape = None,
+    pooling: Pooling = None,
+    classes: int = 19,
+    classifier_activation: Activation = None,
+    name: str | None = None,
     *,
-    segmentation=True,
-    auxiliary_outputs=False,
-    stem="imagenet",
-    multi_grid=True,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+    segmentation: bool = True,
+    auxiliary_outputs: bool = False,
+    stem: Literal["imagenet", "deep"] = "imagenet",
+    multi_grid: bool = True,
+    include_preprocessing: bool = True,
+    data_format: DataFormat = None,
+    class_names: Sequence[str] | None = None,
+) -> keras.Model:
+    """DANet on a ResNet of that depth.
+
+    A ResNet whose last two stages are dilated, so that its features are an
+    eighth of the image in size, and an attention head on it.
+
+    Reference:
+    - [Dual Attention Network for Scene Segmentation (Fu et al., 2019)](
+        https://arxiv.org/abs/1809.02983)
+
+    {common}
+        segmentation: Boolean. Whether every pixel is classified, at the size
+            of the input, rather than whole images. Height and width are known
+            then. Defaults to `True`.
+        auxiliary_outputs: Boolean. Whether to return the classes by the
+            position path and by the channel path too, for training. Defaults
+            to `False`.
+        stem: String, `"imagenet"` (7x7) or `"deep"` (three 3x3). Defaults to
+            `"imagenet"`.
+        multi_grid: Boolean. Whether the blocks of the last stage have the
+            dilations 4, 8 and 16, as in the authors' released network, rather
+            than 2, 4 and 4. Defaults to `True`.
+    {last}
+    """
+    return SegmentationNetwork(
+        _danet_backbone(depth, stem, multi_grid),
+        "danet",
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        pooling,
+        classes,
+        classifier_activation,
+        name,
+        segmentation=segmentation,
+        auxiliary_outputs=auxiliary_outputs,
+        include_preprocessing=include_preprocessing,
+        data_format=data_format,
+        class_names=class_names,
+        variant=f"danet{depth}",
+    )
+
+
+@shared_arguments
+def _eanet(
+    depth: int,
+    include_top: bool = True,
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Shape = None,
+    pooling: Pooling = None,
+    classes: int = 21,
+    classifier_activation: Activation = None,
+    name: str | None = None,
+    *,
+    segmentation: bool = True,
+    include_preprocessing: bool = True,
+    data_format: DataFormat = None,
+    class_names: Sequence[str] | None = None,
+) -> keras.Model:
+    """EANet on a ResNet of that depth.
+
+    A ResNet whose last two stages are dilated, so that its features are an
+    eighth of the image in size, and an attention head on it.
+
+    Reference:
+    - [Beyond Self-attention: External Attention using Two Linear Layers for
+        Visual Tasks (Guo et al., 2021)](https://arxiv.org/abs/2105.02358)
+
+    {common}
+        segmentation: Boolean. Whether every pixel is classified, at the size
+            of the input, rather than whole images. Height and width are known
+            then. Defaults to `True`.
+    {last}
+    """
+    return SegmentationNetwork(
+        _eanet_backbone(depth),
+        "eanet",
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        pooling,
+        classes,
+        classifier_activation,
+        name,
+        segmentation=segmentation,
+        include_preprocessing=include_preprocessing,
+        data_format=data_format,
+        class_names=class_names,
+        variant=f"eanet{depth}",
+    )
+
+
+@named(_danet, 50, "segmentation")
+def DANet50() -> None:
     """DANet on a dilated ResNet-50: 47.5 M parameters."""
-    return SegmentationNetwork(
-        _danet_backbone(50, stem, multi_grid),
-        "danet",
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        pooling,
-        classes,
-        classifier_activation,
-        name,
-        segmentation=segmentation,
-        auxiliary_outputs=auxiliary_outputs,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-        variant="danet50",
-    )
 
 
-@_documentation.documented(_DANET)
-def DANet101(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=19,
-    classifier_activation=None,
-    name="danet101",
-    *,
-    segmentation=True,
-    auxiliary_outputs=False,
-    stem="imagenet",
-    multi_grid=True,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_danet, 101, "segmentation")
+def DANet101() -> None:
     """DANet on a dilated ResNet-101: 66.5 M parameters."""
-    return SegmentationNetwork(
-        _danet_backbone(101, stem, multi_grid),
-        "danet",
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        pooling,
-        classes,
-        classifier_activation,
-        name,
-        segmentation=segmentation,
-        auxiliary_outputs=auxiliary_outputs,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-        variant="danet101",
-    )
 
 
-@_documentation.documented(_EANET_TEXT)
-def EANet50(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=21,
-    classifier_activation=None,
-    name="eanet50",
-    *,
-    segmentation=True,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_eanet, 50, "segmentation")
+def EANet50() -> None:
     """EANet on a dilated ResNet-50: 34.8 M parameters."""
-    return SegmentationNetwork(
-        _eanet_backbone(50),
-        "eanet",
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        pooling,
-        classes,
-        classifier_activation,
-        name,
-        segmentation=segmentation,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-        variant="eanet50",
-    )
 
 
-@_documentation.documented(_EANET_TEXT)
-def EANet101(
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=21,
-    classifier_activation=None,
-    name="eanet101",
-    *,
-    segmentation=True,
-    include_preprocessing=True,
-    data_format=None,
-    class_names=None,
-):
+@named(_eanet, 101, "segmentation")
+def EANet101() -> None:
     """EANet on a dilated ResNet-101: 53.8 M parameters."""
-    return SegmentationNetwork(
-        _eanet_backbone(101),
-        "eanet",
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        pooling,
-        classes,
-        classifier_activation,
-        name,
-        segmentation=segmentation,
-        include_preprocessing=include_preprocessing,
-        data_format=data_format,
-        class_names=class_names,
-        variant="eanet101",
-    )

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from network_lists import FAMILY_BUILDERS
 from tiny_models import calibrate
 from tiny_models import difference
 from tiny_models import forward
@@ -18,7 +19,6 @@ from keras_ratn.models import eamlp
 from keras_ratn.models import ResidualBackbone
 from keras_ratn.models import rest
 from keras_ratn.models._ends import image_classifier
-from keras_ratn.models.attention_family import FAMILY_BUILDERS
 
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="written with TensorFlow"

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from network_lists import FAMILY_BUILDERS
 from tiny_models import forward
 
 import keras_ratn as k
-from keras_ratn.models import FAMILY_BUILDERS
 from keras_ratn.models import ResidualBackbone
 from keras_ratn.models.residual_backbone import ATTENTIONS
 from keras_ratn.profiling import count_macs

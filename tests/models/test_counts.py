@@ -4,10 +4,10 @@ import math
 
 import keras
 import pytest
+from network_lists import BUILDERS
 
 import keras_ratn
 from keras_ratn.models.architecture import VARIANTS
-from keras_ratn.models.variants import BUILDERS
 
 # name: trainable parameters, MACs at the default size, depth in the name.
 # `shared/reference` gives the numbers of all but AttentionNeXt92 and the two

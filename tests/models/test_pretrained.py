@@ -12,9 +12,10 @@ from shape_seeded import fill
 import keras_ratn
 from keras_ratn import Architecture
 from keras_ratn import ResidualAttentionNetwork
-from keras_ratn.models import listing
 from keras_ratn.models import pretrained
 from keras_ratn.models.architecture import VARIANTS
+from keras_ratn.models.named import Network
+from keras_ratn.models.named import NETWORKS
 from keras_ratn.models.pretrained import Checkpoint
 
 TINY = Architecture(
@@ -270,7 +271,7 @@ def test_a_full_name_brings_its_classes(files, registered, monkeypatch):
     def builder(classes=10, **options):
         return ResidualAttentionNetwork(TINY, classes=classes, **options)
 
-    monkeypatch.setitem(listing.ALL_BUILDERS, "Tiny", builder)
+    monkeypatch.setitem(NETWORKS, "tiny", Network("Tiny", builder))
     model = keras_ratn.create_model("tiny:letters")
     assert model.output_shape == (None, 5)
 

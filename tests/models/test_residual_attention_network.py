@@ -8,12 +8,12 @@ import sys
 import keras
 import numpy as np
 import pytest
+from network_lists import BUILDERS
 from shape_seeded import fill
 
 import keras_ratn
 from keras_ratn import Architecture
 from keras_ratn import ResidualAttentionNetwork
-from keras_ratn.models.variants import BUILDERS
 
 TINY = Architecture(
     stem="cifar",

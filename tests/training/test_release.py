@@ -8,11 +8,11 @@ from training_runs import smallest
 import keras_ratn
 from keras_ratn import VARIANTS
 from keras_ratn.models import pretrained
+from keras_ratn.models.architecture import SMALL_VARIANTS
 from training import release
 from training.data import load_source
 from training.errors import RunError
 from training.evaluate import predictions
-from training.networks import ARCHITECTURES
 from training.networks import build_network
 
 
@@ -34,7 +34,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def registered(monkeypatch):
-    monkeypatch.setitem(VARIANTS, "smallest", ARCHITECTURES["smallest"])
+    monkeypatch.setitem(VARIANTS, "smallest", SMALL_VARIANTS["smallest"])
 
 
 def test_a_released_run_is_found_by_name(run, registered, tmp_path):
