@@ -138,8 +138,8 @@ class Experiment:
     """One training run."""
 
     model: str = "CifarAttention56"
-    """A network of `keras_ratn.list_models()` that classifies images, or one
-    of `training.networks`; case does not matter."""
+    """A network of `keras_ratn.list_models()` that classifies images; case
+    does not matter."""
     attention: str | None = None
     """Short name of an attention layer in place of the soft masks, or in the
     blocks of a ResNet; `none` for neither; the network's own if None."""
