@@ -2,13 +2,16 @@
 
 import difflib
 import fnmatch
+import pathlib
+
+import keras
 
 from keras_ratn.models.named import NETWORKS
 from keras_ratn.models.pretrained import CHECKPOINTS
 from keras_ratn.models.pretrained import packaged_file
 
 
-def list_models(pattern="*", pretrained=False):
+def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
     """Names of the networks that can be built.
 
     Those of the paper have "Attention" in their names. Those of the attention
@@ -40,7 +43,7 @@ def list_models(pattern="*", pretrained=False):
     )
 
 
-def list_weights(pattern="*"):
+def list_weights(pattern: str = "*") -> list[str]:
     """Names of the trained networks that can be loaded, weights and all.
 
     Args:
@@ -67,7 +70,7 @@ def list_weights(pattern="*"):
     )
 
 
-def create_model(name, **options):
+def create_model(name: str, **options) -> keras.Model:
     """Builds a network by its name.
 
     Args:
@@ -105,7 +108,7 @@ def create_model(name, **options):
     return known.build(**options)
 
 
-def int8_file(name):
+def int8_file(name: str) -> pathlib.Path:
     """The all-integer LiteRT file that belongs to trained weights.
 
     Args:
