@@ -32,6 +32,18 @@ def positive_integer(argument, value, minimum=1):
     return value
 
 
+def known_activation(argument, value):
+    """Returns `value` if Keras takes it for an activation, else raises."""
+    try:
+        keras.activations.get(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{argument}` must be the name of an activation of Keras, a "
+            f"function or None. Received: {argument}={value!r}"
+        ) from error
+    return value
+
+
 def standard_data_format(data_format):
     """Fills in Keras's global layout where none is given."""
     if data_format is None:

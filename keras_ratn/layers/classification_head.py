@@ -1,10 +1,17 @@
 """The ends of networks, which remember what the classes are called."""
 
+from collections.abc import Iterable
+
 import keras
 
 
 def _checked(names, classes):
     """The names as a list of strings, one for each class."""
+    if not isinstance(names, Iterable):
+        raise ValueError(
+            "`class_names` must be a list of strings. "
+            f"Received: class_names={names!r}"
+        )
     names = [str(name) for name in names]
     if len(names) != classes:
         raise ValueError(

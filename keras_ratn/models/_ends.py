@@ -57,7 +57,9 @@ def image_classifier(
         head = ClassificationHead(
             classes,
             class_names,
-            activation=classifier_activation,
+            activation=_common.known_activation(
+                "classifier_activation", classifier_activation
+            ),
             dtype="float32",
             name="predictions",
         )

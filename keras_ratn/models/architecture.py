@@ -162,11 +162,12 @@ class Architecture:
         if (
             not isinstance(options, dict)
             or set(options) & SET_BY_NETWORK[field]
+            or not all(isinstance(key, str) for key in options)
         ):
             taken = ", ".join(map(repr, sorted(SET_BY_NETWORK[field])))
             raise ValueError(
-                f"`{field}_options` must be a dictionary without {taken}, "
-                "which the network sets itself. "
+                f"`{field}_options` must be a dictionary of names without "
+                f"{taken}, which the network sets itself. "
                 f"Received: {field}_options={options!r}"
             )
         if options and name in (None, "none"):

@@ -165,7 +165,7 @@ def resolve_weights(weights, variant, include_top, classes):
         _shapes_in_file(path)
         return WeightsFile(path, _saved_class_names(path))
     known = CHECKPOINTS.get(variant, {})
-    if weights not in known:
+    if weights not in list(known):  # a dictionary would hash it
         names = ", ".join(map(repr, sorted(known))) or "none yet"
         raise ValueError(
             "`weights` must be None, the name of a registered checkpoint of "

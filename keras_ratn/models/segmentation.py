@@ -125,6 +125,7 @@ def SegmentationNetwork(
     names = ("predictions", "position", "channel")
     # Made before the rest: a wrong argument is an error at once. A softmax
     # has a layer of its own, which knows the axis.
+    _common.known_activation("classifier_activation", classifier_activation)
     softmax = classifier_activation == "softmax"
     scores = [
         layers.ClassScores(

@@ -395,6 +395,13 @@ def test_grouped_convolution_is_one_kernel():
         ({"classes": 0}, "`classes` must be an integer of at least 1"),
         ({"classes": 3, "class_names": ["a"]}, "one name for each class"),
         ({"input_tensor": np.zeros((1, 32, 32, 3))}, "must be a Keras tensor"),
+        ({"weights": []}, r"`weights` must be None.*Received: weights=\[\]"),
+        ({"class_names": 5}, "`class_names` must be a list of strings"),
+        (
+            {"classifier_activation": "softmaxx"},
+            "`classifier_activation` must be the name of an activation",
+        ),
+        ({"classifier_activation": 3}, "Received: classifier_activation=3"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments, words):
@@ -441,6 +448,7 @@ def test_wrong_architectures_are_explained(changes, words):
     [
         ([1], "must be a dictionary"),
         ("reduction_ratio", "must be a dictionary"),
+        ({1: 2}, "must be a dictionary of names"),
         ({"data_format": "channels_last"}, "without 'data_format'"),
         ({"reduction_ratio": 4, "name": "se"}, "'name', which the network"),
     ],
