@@ -8,6 +8,7 @@ import pathlib as _pathlib
 
 from keras_ratn import layers as layers
 from keras_ratn import models as models
+from keras_ratn import optimizers as optimizers
 from keras_ratn._version import __version__ as __version__
 from keras_ratn.features import feature_pyramid as feature_pyramid
 from keras_ratn.models import Architecture as Architecture

@@ -35,6 +35,7 @@ NAMES = {
     "list_weights",
     "load_weights",
     "models",
+    "optimizers",
     "overlay_masks",
     "plot_attention",
     "preprocess_input",
@@ -80,7 +81,7 @@ def _public(module):
 
 
 def _documented():
-    for module in (keras_ratn, keras_ratn.layers):
+    for module in (keras_ratn, keras_ratn.layers, keras_ratn.optimizers):
         for name in sorted(_public(module)):
             value = getattr(module, name)
             if inspect.isclass(value) or inspect.isfunction(value):

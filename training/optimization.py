@@ -1,6 +1,13 @@
 """The optimizer and its schedule, from an experiment's numbers."""
 
 import keras
+from keras import ops
+
+from keras_ratn.optimizers import is_matrix
+from keras_ratn.optimizers import Muon
+
+from .batch_normalization import batch_normalizations
+from .errors import RunError
 
 
 def learning_rate(config):
@@ -24,11 +31,37 @@ def schedule(config, steps_per_epoch):
             boundaries, values
         )
     warmup = round(optimizer.warmup_epochs * steps_per_epoch)
+    if optimizer.schedule == "linear":
+        return LinearSchedule(rate, warmup, total)
     if warmup == 0:
         return keras.optimizers.schedules.CosineDecay(rate, total)
     return keras.optimizers.schedules.CosineDecay(
         0.0, total - warmup, warmup_target=rate, warmup_steps=warmup
     )
+
+
+class LinearSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises by equal steps, then falls by equal steps; 0 comes after the last.
+
+    Args:
+        rate: Float. The highest.
+        warmup: Integer. Steps until it is reached; 0 to begin with it.
+        total: Integer. Steps until 0.
+    """
+
+    def __init__(self, rate, warmup, total):
+        self.rate = rate
+        self.warmup = warmup
+        self.total = total
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rise = (step + 1) / max(self.warmup, 1)
+        fall = (self.total - step) / (self.total - self.warmup)
+        return self.rate * ops.clip(ops.minimum(rise, fall), 0.0, 1.0)
+
+    def get_config(self):
+        return {k: getattr(self, k) for k in ("rate", "warmup", "total")}
 
 
 def learning_rate_factors(config, network):
@@ -43,39 +76,75 @@ def learning_rate_factors(config, network):
         if all learn at the same rate.
     """
     decay = config.optimizer.layer_decay
-    if decay == 1:
+    faster = config.optimizer.bias_factor
+    if decay == faster == 1:
         return None
-    parts = []
+    parts, factors = [], []
     for layer in network.layers:
         # `stage2_attention1` belongs to `stage2`.
         part = layer.name.partition("_")[0]
         part = "predictions" if part == "final" else part
-        parts += [part] * len(layer.trainable_variables)
+        biases = {id(b.beta) for b in batch_normalizations(layer)}
+        for variable in layer.trainable_variables:
+            parts.append(part)
+            factors.append(faster if id(variable) in biases else 1.0)
     order = list(dict.fromkeys(parts))
-    return tuple(decay ** (len(order) - 1 - order.index(p)) for p in parts)
+    return tuple(
+        factor * decay ** (len(order) - 1 - order.index(part))
+        for factor, part in zip(factors, parts)
+    )
 
 
-class LayerwiseSGD(keras.optimizers.SGD):
-    """SGD whose learning rate differs from variable to variable.
+class OwnRates:
+    """What gives each variable of an optimizer a learning rate of its own.
 
-    It multiplies the gradients, which for SGD, with momentum or without, is
-    the same as multiplying the rate; weight decay keeps the full rate.
+    Weight decay keeps the full rate.
 
     Args:
-        factors: Tuple of floats, one for each trainable variable.
-        **kwargs: Arguments of `keras.optimizers.SGD`.
+        factors: Tuple of floats, one for each trainable variable, by which
+            the rate is multiplied.
+        **kwargs: Arguments of the optimizer.
     """
 
     def __init__(self, factors, **kwargs):
         super().__init__(**kwargs)
         self.factors = factors
 
-    def apply(self, grads, trainable_variables=None):
-        grads = [
-            None if gradient is None else gradient * factor
-            for gradient, factor in zip(grads, self.factors)
-        ]
-        return super().apply(grads, trainable_variables)
+    def update_step(self, gradient, variable, learning_rate):
+        factor = self.factors[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
+
+
+class LayerwiseSGD(OwnRates, keras.optimizers.SGD):
+    """SGD whose learning rate differs from variable to variable."""
+
+
+class LayerwiseAdamW(OwnRates, keras.optimizers.AdamW):
+    """AdamW whose learning rate differs from variable to variable."""
+
+
+class LayerwiseMuon(OwnRates, Muon):
+    """Muon whose learning rate differs from variable to variable."""
+
+
+# name -> (the optimizer, the one that takes factors)
+_OPTIMIZERS = {
+    "sgd": (keras.optimizers.SGD, LayerwiseSGD),
+    "adamw": (keras.optimizers.AdamW, LayerwiseAdamW),
+    "muon": (Muon, LayerwiseMuon),
+}
+
+
+def check_optimizer(config, network):
+    """Refuses Muon where there is nothing for it to do."""
+    if config.optimizer.name == "muon" and not any(
+        is_matrix(variable) for variable in network.trainable_variables
+    ):
+        raise RunError(
+            "`optimizer.name muon` is for the kernels of hidden layers, and "
+            f"{config.model} has none that learn (freeze_until="
+            f"{config.freeze_until!r}). Choose sgd or adamw."
+        )
 
 
 def build_optimizer(config, steps_per_epoch, factors=None):
@@ -97,18 +166,20 @@ def build_optimizer(config, steps_per_epoch, factors=None):
     if config.runtime.accumulation > 1:
         common["gradient_accumulation_steps"] = config.runtime.accumulation
     decay = optimizer.weight_decay
-    if optimizer.name == "adamw":
-        built = keras.optimizers.AdamW(weight_decay=decay, **common)
-    else:
+    if optimizer.name == "sgd":
         # The papers add decay * weight to the gradient, where momentum
         # multiplies its effect by 1 / (1 - momentum). Keras's decay bypasses
         # the momentum, so it gets that factor here.
-        common["weight_decay"] = decay / (1 - optimizer.momentum) or None
+        decay = decay / (1 - optimizer.momentum)
         common |= {"momentum": optimizer.momentum, "nesterov": True}
-        if factors is None:
-            built = keras.optimizers.SGD(**common)
-        else:
-            built = LayerwiseSGD(factors, **common)
+    elif optimizer.name == "muon":
+        common["momentum"] = optimizer.momentum
+    # AdamW wants a number.
+    common["weight_decay"] = (
+        decay if optimizer.name == "adamw" else (decay or None)
+    )
+    plain, layerwise = _OPTIMIZERS[optimizer.name]
+    built = plain(**common) if factors is None else layerwise(factors, **common)
     if decay:
         built.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return built

@@ -34,6 +34,7 @@ from .model import TrainingModel
 from .model_card import write_model_card
 from .networks import build_network
 from .optimization import build_optimizer
+from .optimization import check_optimizer
 from .optimization import learning_rate
 from .optimization import learning_rate_factors
 from .resident import check_resident
@@ -181,6 +182,7 @@ def run(
     with devices.scope():
         network = build(config, source.class_names, source.channels)
         model = TrainingModel(network, config.augmentation, config.seed)
+        check_optimizer(config, network)
         factors = learning_rate_factors(config, network)
         compile_model(model, build_optimizer(config, steps, factors), config)
     # The estimate wants a network that calls each of its layers once.

@@ -6,13 +6,12 @@ import pytest
 from training_runs import smallest
 
 from training import configs
-from training.config import AugmentationConfig
 from training.config import Experiment
 from training.config import OptimizerConfig
-from training.model import compile_model
-from training.model import TrainingModel
+from training.errors import RunError
 from training.networks import build_network
 from training.optimization import build_optimizer
+from training.optimization import check_optimizer
 from training.optimization import learning_rate
 from training.optimization import learning_rate_factors
 from training.optimization import schedule
@@ -70,45 +69,101 @@ def test_weight_decay_is_the_l2_penalty_of_the_papers():
     assert rate == pytest.approx(-0.1, rel=0.03)
 
 
-def updates(layer_decay, momentum):
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_linear_rise_and_fall(warmup):
+    config = dataclasses.replace(
+        smallest(epochs=10),
+        batch_size=64,
+        optimizer=OptimizerConfig(schedule="linear", warmup_epochs=warmup),
+    )
+    rate = schedule(config, 100)
+    found = [float(rate(step)) for step in range(1000)]
+    assert max(found) == pytest.approx(0.1)
+    rise, fall = np.diff(found[: 100 * warmup]), np.diff(found[100 * warmup :])
+    np.testing.assert_allclose(rise, 0.1 / 200, rtol=0.01)
+    np.testing.assert_allclose(fall, -0.1 / (1000 - 100 * warmup), rtol=0.01)
+    # No step is lost to a rate of 0, and the one after the last would be 0.
+    assert min(found) > 0
+    assert float(rate(1000)) == 0
+
+
+def updates(momentum=0.9, name="sgd", **options):
     """What a step changes in each variable, and the factors."""
     keras.utils.set_random_seed(0)
     optimizer = OptimizerConfig(
+        name,
         schedule="constant",
-        learning_rate=1600,  # so that rounding does not count
+        learning_rate=100.0,  # so that rounding does not count
         momentum=momentum,
         weight_decay=0.0,
-        layer_decay=layer_decay,
+        **options,
     )
-    config = smallest(optimizer=optimizer, batch_size=4)
+    config = smallest(optimizer=optimizer, batch_size=64)
     network = build_network(config, ["a", "b"])
     factors = learning_rate_factors(config, network)
-    model = TrainingModel(network, AugmentationConfig(False, 0.0), 1)
-    compile_model(model, build_optimizer(config, 1, factors), config)
-    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3))
-    labels = np.array([0, 1, 0, 1])
-    before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
-    before = [value.copy() for value in before]
-    model.train_on_batch({"images": images, "labels": labels}, labels)
-    after = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
-    names = [variable.path for variable in network.trainable_variables]
+    weights = network.trainable_variables
+    before = [keras.ops.convert_to_numpy(v).copy() for v in weights]
+    random = np.random.default_rng(0)
+    gradients = [
+        keras.ops.convert_to_tensor(random.standard_normal(v.shape), "float32")
+        for v in weights
+    ]
+    build_optimizer(config, 1, factors).apply(gradients, weights)
+    after = [keras.ops.convert_to_numpy(v) for v in weights]
+    names = [variable.path for variable in weights]
     return names, factors, [b - a for b, a in zip(after, before)]
+
+
+def assert_scaled(factors, changes, plain):
+    for factor, change, whole in zip(factors, changes, plain):
+        expected = factor * whole
+        atol = 1e-3 * np.abs(expected).max() + 1e-7
+        np.testing.assert_allclose(change, expected, rtol=1e-3, atol=atol)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_early_layers_learn_more_slowly(momentum):
-    names, factors, slow = updates(0.1, momentum)
-    _, none, plain = updates(1.0, momentum)
+    names, factors, slow = updates(momentum, layer_decay=0.1)
+    _, none, plain = updates(momentum)
     assert none is None
     expected = {"stem": 1e-3, "stage1": 1e-2, "stage2": 1e-1}
     expected |= {"final": 1, "predictions": 1}
     for part, factor in expected.items():
         (found,) = {f for n, f in zip(names, factors) if part in n}
         assert found == pytest.approx(factor)
-    for factor, change, whole in zip(factors, slow, plain):
-        expected = factor * whole
-        atol = 1e-3 * np.abs(expected).max() + 1e-7
-        np.testing.assert_allclose(change, expected, rtol=1e-3, atol=atol)
+    assert_scaled(factors, slow, plain)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_biases_of_batch_normalization_learn_faster(name):
+    """By the rate: Adam divides a gradient's factor out again."""
+    names, factors, fast = updates(0.9, name, bias_factor=64)
+    _, _, plain = updates(0.9, name)
+    biases = [n for n in names if "bn" in n and n.endswith("beta")]
+    assert biases
+    assert [n for n, f in zip(names, factors) if f == 64] == biases
+    assert set(factors) == {1, 64}
+    assert_scaled(factors, fast, plain)
+
+
+def test_both_factors_are_multiplied():
+    names, factors, _ = updates(layer_decay=0.5, bias_factor=64)
+    found = dict(zip(names, factors))
+    (bias,) = (f for n, f in found.items() if n.endswith("final_bn/beta"))
+    assert bias == 64
+    assert {f for n, f in found.items() if "stage2" in n} == {0.5, 32}
+
+
+def test_muon_is_refused_where_it_has_nothing_to_do():
+    config = smallest(optimizer=OptimizerConfig("muon"))
+    check_optimizer(config, build_network(config, ["a", "b"]))
+    config = dataclasses.replace(config, freeze_until="predictions")
+    network = build_network(config, ["a", "b"])
+    with pytest.raises(RunError, match="has none that learn"):
+        check_optimizer(config, network)
+    check_optimizer(
+        dataclasses.replace(config, optimizer=OptimizerConfig("sgd")), network
+    )
 
 
 @pytest.mark.parametrize("name", configs.NAMES)
@@ -128,15 +183,15 @@ def test_every_config_survives_json_and_says_its_command(name):
         ),
         (
             {"optimizer": OptimizerConfig(warmup_epochs=1)},
-            "goes with the cosine schedule only",
+            "goes with the schedules cosine and linear only",
         ),
         (
             {"optimizer": OptimizerConfig(schedule="cosine", warmup_epochs=2)},
             "must be fewer than `epochs`",
         ),
         (
-            {"optimizer": OptimizerConfig("adamw", layer_decay=0.5)},
-            "`optimizer.layer_decay` goes with `sgd` only",
+            {"optimizer": OptimizerConfig(bias_factor=0)},
+            "`optimizer.bias_factor` must be more than 0",
         ),
         (
             {"data": configs.load("cifar10")[0].data.__class__("npz")},

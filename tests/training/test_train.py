@@ -212,6 +212,20 @@ def photo_folder(root, count=20):
     return smallest(data=DataConfig(source="folder", location=str(root)))
 
 
+def test_an_older_config_means_what_was_done_before_its_fields_came(tmp_path):
+    """Once with and once without the one that then had no name."""
+    path = tmp_path / "config.json"
+    train.open_run(tmp_path, smallest())
+    values = json.loads(path.read_text())
+    del values["optimizer"]["bias_factor"]
+    path.write_text(json.dumps(values))
+    train.open_run(tmp_path, smallest())
+    faster = dataclasses.replace(smallest().optimizer, bias_factor=64.0)
+    with pytest.raises(RunError) as error:
+        train.open_run(tmp_path, smallest(optimizer=faster))
+    assert "optimizer.bias_factor: 1.0 -> 64.0" in str(error.value)
+
+
 def test_changed_data_are_refused(tmp_path, capsys):
     """They would be held out otherwise: tested on what was trained on."""
     photos, folder = tmp_path / "photos", tmp_path / "run"
