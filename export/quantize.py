@@ -180,6 +180,8 @@ def _fine_tuning(path, model, arguments, config):
         freeze_until=None,
         # Whatever --seed may say: else it is tested on what it was trained on.
         data_seed=base.seed_of_images,
+        initialization=config.InitializationConfig(),
+        batch_norm_momentum=None,
         epochs=2,
         optimizer=config.OptimizerConfig(
             "adamw",

@@ -15,10 +15,10 @@ class RandomCropping(keras.Layer):
     """Shows a random part of each image at the image's own size.
 
     The part is drawn by area and aspect ratio (Inception's augmentation),
-    then moved by whole pixels; what lies outside the image is black. Rows and
-    columns are resampled by two products with interpolation matrices, which
-    every backend compiles, and which are exact copies where nothing is
-    scaled: then this is "pad and crop".
+    then moved by whole pixels; what lies outside the image is black, or the
+    image mirrored at its outermost pixels. Rows and columns are resampled by
+    two products with interpolation matrices, which every backend compiles, and
+    which are exact copies where nothing is scaled: then this is "pad and crop".
 
     Reference:
     - [Going Deeper with Convolutions (Szegedy et al., 2014)](
@@ -28,6 +28,7 @@ class RandomCropping(keras.Layer):
         shift: Float. Largest move, as a share of the size. Defaults to `0.0`.
         min_area: Float. Smallest share of the image's area. Defaults to `1.0`,
             the whole image.
+        border: String, `"black"` or `"reflect"`. Defaults to `"black"`.
         seed: Integer. Defaults to `None`.
 
     Input shape:
@@ -45,9 +46,12 @@ class RandomCropping(keras.Layer):
 
     ASPECT_RATIOS = (3 / 4, 4 / 3)
 
-    def __init__(self, shift=0.0, min_area=1.0, seed=None, **kwargs):
+    def __init__(
+        self, shift=0.0, min_area=1.0, border="black", seed=None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.shift = shift
+        self.border = border
         self.min_area = min_area
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -89,6 +93,9 @@ class RandomCropping(keras.Layer):
             # Between the outermost centres and the border: the border pixel.
             centres = ops.clip(centres, 0.0, size - 1.0)
         centres = centres + moves
+        if self.border == "reflect":
+            last = size - 1.0
+            centres = last - ops.abs(last - ops.abs(centres))
         distance = ops.abs(centres[:, :, None] - pixels[None, None])
         return ops.maximum(1.0 - distance, 0.0)
 
@@ -111,9 +118,18 @@ def image_layers(config, seed):
         (
             config.shift > 0 or config.min_area < 1,
             RandomCropping,
-            {"shift": config.shift, "min_area": config.min_area},
+            {
+                "shift": config.shift,
+                "min_area": config.min_area,
+                "border": config.border,
+            },
         ),
-        (config.flip, keras.layers.RandomFlip, {"mode": "horizontal"}),
+        # Alternating images come mirrored from the batches.
+        (
+            config.flip and not config.alternate_flip,
+            keras.layers.RandomFlip,
+            {"mode": "horizontal"},
+        ),
         (
             config.color > 0,
             keras.layers.RandomColorJitter,

@@ -155,7 +155,13 @@ def measure(config, options):
 
 def _batches(source, config):
     # More epochs than anyone waits for.
-    return training_batches(source.train, config.batch_size, config.seed, 10**6)
+    return training_batches(
+        source.train,
+        config.batch_size,
+        config.seed,
+        10**6,
+        alternate=config.augmentation.alternate_flip,
+    )
 
 
 def first_batch(source, config):

@@ -57,8 +57,14 @@ class AugmentationConfig:
     flip: bool = True
     """Mirror half of the images, left to right."""
     shift: float = 0.125
-    """Largest shift, as a share of the size; what comes in is black. 0.125 of
-    32 pixels is the usual "pad 4 and crop"."""
+    """Largest shift, as a share of the size. 0.125 of 32 pixels is the usual
+    "pad 4 and crop"."""
+    alternate_flip: bool = False
+    """Mirror each image in every second epoch, instead of at random: the
+    network sees both sides of all. For images that are read by number: in
+    memory, or in a folder."""
+    border: Literal["black", "reflect"] = "black"
+    """What a shift brings in: black, or the image mirrored at its border."""
     min_area: float = 1.0
     """Smallest share of the image's area that is shown, enlarged, at an aspect
     ratio between 3:4 and 4:3; 1 for the whole image, 0.08 is usual on
@@ -72,6 +78,18 @@ class AugmentationConfig:
     cutmix: bool = False
     """Mix by CutMix. With `mixup` too, images are mixed by one, then by the
     other."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InitializationConfig:
+    """What the weights of a new network begin with."""
+
+    zero_branches: bool = False
+    """Let each residual branch begin by adding nothing: its last scale, or its
+    last kernel where no scale comes after it, is 0."""
+    whiten_stem: bool = False
+    """Make the first convolution from the training images, so that it sees
+    their patches as uncorrelated numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +181,9 @@ class Experiment:
     freeze_until: str | None = None
     """Layers before the first of this name (`stage3`, `predictions`) keep
     their weights."""
+    batch_norm_momentum: float | None = None
+    """How much of the old the moving statistics keep in a step; the network's
+    own, 0.9, if None."""
     epochs: int = 100
     """Passes over the training images."""
     batch_size: int = 64
@@ -178,6 +199,9 @@ class Experiment:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     augmentation: AugmentationConfig = dataclasses.field(
         default_factory=AugmentationConfig
+    )
+    initialization: InitializationConfig = dataclasses.field(
+        default_factory=InitializationConfig
     )
     optimizer: OptimizerConfig = dataclasses.field(
         default_factory=OptimizerConfig
@@ -206,6 +230,9 @@ class Experiment:
                 **values,
                 "data": DataConfig(**values["data"]),
                 "augmentation": AugmentationConfig(**values["augmentation"]),
+                "initialization": InitializationConfig(
+                    **values.get("initialization", {})
+                ),
                 "optimizer": OptimizerConfig(**optimizer),
                 "runtime": RuntimeConfig(**values["runtime"]),
             }
@@ -226,6 +253,10 @@ _RANGES = {
     "label_smoothing": (lambda v: 0 <= v < 1, "in [0, 1)"),
     "seed": (lambda v: 0 <= v < 2**32, "from 0 to 2**32 - 1"),
     "data_seed": (lambda v: v is None or v >= 0, "at least 0"),
+    "batch_norm_momentum": (
+        lambda v: v is None or 0 <= v < 1,
+        "in [0, 1), or None",
+    ),
     "data.image_size": (lambda v: v >= 32, "at least 32"),
     "data.validation_fraction": (lambda v: 0 <= v < 1, "in [0, 1)"),
     "data.test_fraction": (lambda v: 0 <= v < 1, "in [0, 1)"),
@@ -266,6 +297,22 @@ def _check(experiment):
             raise ValueError(
                 f"`{field}` must be {words}. Received: {field}={value!r}"
             )
+    augmentation = experiment.augmentation
+    if augmentation.alternate_flip and not augmentation.flip:
+        raise ValueError(
+            "`augmentation.alternate_flip` is a way to mirror images. "
+            "Received: augmentation.flip=False"
+        )
+    wanted = [
+        field
+        for field, value in vars(experiment.initialization).items()
+        if value and experiment.init is not None
+    ]
+    if wanted:
+        raise ValueError(
+            f"`initialization.{wanted[0]}` would overwrite the weights of "
+            f"`init`; give one of them. Received: init={experiment.init!r}"
+        )
     optimizer = experiment.optimizer
     if optimizer.warmup_epochs and optimizer.schedule not in WARM_SCHEDULES:
         raise ValueError(

@@ -19,6 +19,7 @@ import numpy as np
 
 from .checkpoint import publish_text
 from .data import epoch_order
+from .data import mirrored
 from .data import num_steps
 from .data import replace_unreadable
 from .data import Split
@@ -52,15 +53,18 @@ class ResidentTraining:
         split: `data.Split` of the training images.
         batch_size: Integer.
         seed: Integer. Of the data order.
+        alternate: Boolean. Whether to mirror each image in every second
+            epoch. Defaults to `False`.
     """
 
-    def __init__(self, model, split, batch_size, seed):
+    def __init__(self, model, split, batch_size, seed, alternate=False):
         check_resident(split)
         import jax
 
         self.model = model
         self.batch_size = batch_size
         self.seed = seed
+        self.alternate = alternate
         self.steps = num_steps(split, batch_size)
         images, readable = split.read(np.arange(len(split)))
         labels = np.array(split.labels)
@@ -77,7 +81,7 @@ class ResidentTraining:
         # The old state's memory becomes the new one's.
         self._program = jax.jit(self._steps, donate_argnums=0)
 
-    def _steps(self, state, images, labels, order, first, last):
+    def _steps(self, state, images, labels, turned, order, first, last):
         """Steps `first` to `last` of an epoch: `(state, loss after each)`."""
         import jax
         import jax.numpy as jnp
@@ -86,7 +90,11 @@ class ResidentTraining:
             state, losses = carry
             numbers = order[index]
             targets = labels[numbers]
-            inputs = {"images": images[numbers], "labels": targets}
+            batch = images[numbers]
+            if self.alternate:
+                mask = turned[numbers][:, None, None, None]
+                batch = jnp.where(mask, batch[:, :, ::-1], batch)
+            inputs = {"images": batch, "labels": targets}
             logs, state = self.model.train_step(state, (inputs, targets))
             return state, losses.at[index].set(logs["loss"])
 
@@ -111,6 +119,7 @@ class ResidentTraining:
             state,
             self.images,
             self.labels,
+            mirrored(len(self.labels), self.seed, epoch),
             order.reshape(self.steps, self.batch_size),
             0,
             last,

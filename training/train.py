@@ -20,6 +20,7 @@ from .checkpoint import publish_text
 from .checkpoint import published
 from .command_line import tyro
 from .config import Experiment
+from .data import check_alternating
 from .data import evaluation_batches
 from .data import load_source
 from .data import num_steps
@@ -27,6 +28,7 @@ from .data import own_errors
 from .data import training_batches
 from .errors import LossError
 from .errors import RunError
+from .initialization import initialize
 from .memory import activations_memory
 from .memory import weights_memory
 from .model import compile_model
@@ -175,12 +177,15 @@ def run(
     prepare_keras(config)
     devices = Devices(config.runtime.devices, config.batch_size)
     source = source or load_source(config.data, config.seed_of_images)
+    if config.augmentation.alternate_flip:
+        check_alternating(source.train)
     if config.runtime.resident:
         check_resident(source.train)
     steps = num_steps(source.train, config.batch_size)
     check_steps_per_execution(config, steps)
     with devices.scope():
         network = build(config, source.class_names, source.channels)
+        initialize(config, network, source.train)
         model = TrainingModel(network, config.augmentation, config.seed)
         check_optimizer(config, network)
         factors = learning_rate_factors(config, network)
@@ -286,7 +291,11 @@ def fit(
     verbose = (1 if sys.stdout.isatty() else 2) if devices.writes else 0
     if config.runtime.resident:
         resident = ResidentTraining(
-            model, source.train, config.batch_size, config.seed
+            model,
+            source.train,
+            config.batch_size,
+            config.seed,
+            config.augmentation.alternate_flip,
         )
         if profile:
             report(
@@ -314,6 +323,7 @@ def fit(
                 config.seed,
                 config.epochs,
                 first_epoch,
+                alternate=config.augmentation.alternate_flip,
                 **arguments,
             ),
             epochs=config.epochs,

@@ -67,6 +67,11 @@ class _Unit(CompositeLayer):
             name="padding",
         )
 
+    @property
+    def branch_end(self):
+        """The weight that scales what a built unit adds to its input."""
+        raise NotImplementedError
+
     def _build_attention(self, input_shape):
         """The layer that weighs the residual before it is added, if any."""
         self.attention_layer = None
@@ -199,6 +204,10 @@ class ResidualUnit(_Unit):
         )
         self._build_attention(input_shape)
 
+    @property
+    def branch_end(self):
+        return self.conv3.kernel
+
     def call(self, inputs, training=None):
         activated = ops.relu(self.bn1(inputs, training=training))
         shortcut = inputs
@@ -315,6 +324,10 @@ class ResNeXtUnit(_Unit):
             input_shape,
         )
         self._build_attention(input_shape)
+
+    @property
+    def branch_end(self):
+        return self.bn3.gamma
 
     def call(self, inputs, training=None):
         shortcut = inputs
@@ -435,6 +448,10 @@ class InceptionUnit(_Unit):
                     layers.insert(1, self.padding)
             shape = self._build_chain(layers, shape)
         return shape
+
+    @property
+    def branch_end(self):
+        return self.merge.kernel
 
     def call(self, inputs, training=None):
         activated = ops.relu(self.bn(inputs, training=training))

@@ -11,11 +11,14 @@ from training.config import AugmentationConfig
 IMAGES = np.random.default_rng(0).integers(1, 256, (64, 8, 8, 3)).astype("f4")
 
 
-def test_a_shift_is_pad_and_crop():
+@pytest.mark.parametrize(
+    "border, mode", [("black", "constant"), ("reflect", "reflect")]
+)
+def test_a_shift_is_pad_and_crop(border, mode):
     shifted = ops.convert_to_numpy(
-        RandomCropping(shift=0.25, seed=1)(IMAGES, training=True)
+        RandomCropping(shift=0.25, border=border, seed=1)(IMAGES, training=True)
     )
-    padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode)
     offsets = set()
     for image, source in zip(shifted, padded):
         found = [
@@ -52,6 +55,8 @@ def test_config_decides_which_layers_there_are():
     off = AugmentationConfig(flip=False, shift=0.0)
     assert image_layers(off, 1) == []
     assert mixing_layers(off, 1) == []
+    turns = AugmentationConfig(shift=0.0, alternate_flip=True)
+    assert image_layers(turns, 1) == []
     on = AugmentationConfig(color=0.5, cutout=0.5, mixup=0.2, cutmix=True)
     names = [type(x).__name__ for x in image_layers(on, 1)]
     assert names == [

@@ -45,7 +45,8 @@ def model():
     x = keras.layers.Flatten()(keras.layers.ReLU()(x))
     x = keras.layers.Dense(3, activation="softmax")(x)
     network = keras.Model(inputs, x)
-    model = TrainingModel(network, AugmentationConfig(cutmix=True), 5)
+    mixing = AugmentationConfig(cutmix=True, alternate_flip=True)
+    model = TrainingModel(network, mixing, 5)
     compile_model(model, build_optimizer(config, 2), config)
     return model
 
@@ -61,11 +62,12 @@ def ended(model, last):
 
 validation = EvaluationBatches(split, 16)
 by_fit, last = model(), Last()
-by_fit.fit(training_batches(split, 16, 7, 3), epochs=3, steps_per_epoch=2,
-           shuffle=False, verbose=0, callbacks=[last])
+batches = training_batches(split, 16, 7, 3, alternate=True)
+by_fit.fit(batches, epochs=3, steps_per_epoch=2, shuffle=False, verbose=0,
+           callbacks=[last])
 results = {"fit": ended(by_fit, last)}
 resident, last = model(), Last()
-training = ResidentTraining(resident, split, 16, 7)
+training = ResidentTraining(resident, split, 16, 7, alternate=True)
 profile = training.profile()
 training.fit(3, 0, [last], validation, verbose=0)
 results["resident"] = ended(resident, last)

@@ -1,8 +1,10 @@
 """From what a `DataConfig` names to batches of images."""
 
+from .batches import check_alternating as check_alternating
 from .batches import epoch_order as epoch_order
 from .batches import evaluation_batches as evaluation_batches
 from .batches import EvaluationBatches as EvaluationBatches
+from .batches import mirrored as mirrored
 from .batches import num_steps as num_steps
 from .batches import replace_unreadable as replace_unreadable
 from .batches import training_arrays as training_arrays

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from ..errors import RunError
+from .split import MIRROR
 from .split import ORDER
 from .split import random
 from .split import Split
@@ -29,6 +30,26 @@ def num_steps(split, batch_size):
 def epoch_order(num_images, seed, epoch):
     """The order of the images in an epoch, whatever ran before it."""
     return random(seed, ORDER, epoch).permutation(num_images)
+
+
+def mirrored(num_images, seed, epoch):
+    """Whether each image is mirrored in an epoch: in every second one.
+
+    Half of them begin as they are. In two epochs the network sees both sides
+    of all, where chance shows it the same side of every second image twice.
+    """
+    first = random(seed, MIRROR).random(num_images) < 0.5
+    return first ^ (epoch % 2 == 1)
+
+
+def check_alternating(split):
+    """Refuses images without numbers, whose turn is not known."""
+    if not isinstance(split, Split):
+        raise RunError(
+            "`augmentation.alternate_flip` needs images that can be read by "
+            "number, and these are read from the disk in the order of their "
+            "files. Leave it out to mirror half of them at random."
+        )
 
 
 def replace_unreadable(images, labels, readable):
@@ -62,7 +83,9 @@ def _next_readable(split, number):
     raise RunError(f"None of the {len(split)} images can be read.")
 
 
-def training_arrays(split, batch_size, seed, epochs, first_epoch=0, shard=None):
+def training_arrays(
+    split, batch_size, seed, epochs, first_epoch=0, shard=None, alternate=False
+):
     """Generates batches of all epochs from `first_epoch` on, and reads ahead.
 
     Args:
@@ -73,6 +96,8 @@ def training_arrays(split, batch_size, seed, epochs, first_epoch=0, shard=None):
         first_epoch: Integer. Where to begin. Defaults to `0`.
         shard: Optional pair (number of this process, number of processes):
             yield this process's part of each batch only.
+        alternate: Boolean. Whether to mirror the images by `mirrored`.
+            Defaults to `False`.
 
     Yields:
         Pairs `({"images": ..., "labels": ...}, labels)`.
@@ -82,13 +107,17 @@ def training_arrays(split, batch_size, seed, epochs, first_epoch=0, shard=None):
     def numbers():
         for epoch in range(first_epoch, epochs):
             order = epoch_order(len(split), seed, epoch)
+            turned = mirrored(len(split), seed, epoch) & alternate
             for step in range(num_steps(split, batch_size)):
                 batch = order[step * batch_size : (step + 1) * batch_size]
-                yield batch[first:last]
+                batch = batch[first:last]
+                yield batch, turned[batch]
 
     def batch(chosen):
+        chosen, turned = chosen
         images, readable = split.read(chosen)
         labels = split.labels[chosen]
+        images[turned] = images[turned, :, ::-1]
         if not readable.any():
             images[0], labels[0] = _next_readable(split, chosen[0])
             readable[0] = True
@@ -121,15 +150,17 @@ def _read_ahead(function, arguments, depth=2):
 
 
 def training_batches(
-    split, batch_size, seed, epochs, first_epoch=0, shard=None
+    split, batch_size, seed, epochs, first_epoch=0, shard=None, alternate=False
 ):
     """What `fit` takes: `tf.data` on TensorFlow, else a generator."""
     num_steps(split, batch_size)
+    if alternate:
+        check_alternating(split)
     if not isinstance(split, Split):  # a `Stream`
         return split.training_batches(
             batch_size, seed, epochs, first_epoch, shard
         )
-    arguments = (split, batch_size, seed, epochs, first_epoch, shard)
+    arguments = (split, batch_size, seed, epochs, first_epoch, shard, alternate)
     if keras.backend.backend() != "tensorflow":
         return training_arrays(*arguments)
     import tensorflow as tf

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import RunError
 
 # Streams of random numbers that must not coincide.
-ORDER, HOLD_OUT, LABEL_NOISE = range(3)
+ORDER, HOLD_OUT, LABEL_NOISE, MIRROR = range(4)
 
 
 def random(seed, *stream):

@@ -49,6 +49,43 @@ def test_images_and_labels_stay_together_through_fit_s_batches():
     assert seen == sum(expected, [])
 
 
+def sided_split(count):
+    """Image number i is i on its left and i + 100 on its right."""
+    images = np.zeros((count, 2, 2, 1), np.uint8)
+    images += np.arange(count, dtype=np.uint8)[:, None, None, None]
+    images[:, :, 1] += 100
+    return array_split(images, np.arange(count))
+
+
+def sides_by_epoch(batches, epochs, count):
+    """Whether each image was mirrored in each epoch; all are there."""
+    images, labels = [], []
+    for inputs, truth in batches:
+        images += list(keras.ops.convert_to_numpy(inputs["images"]))
+        labels += list(keras.ops.convert_to_numpy(truth))
+    mirrored = np.full((epochs, count), -1)
+    for index, (image, label) in enumerate(zip(images, labels)):
+        left, right = image[0, :, 0]
+        assert {left, right} == {label, label + 100}
+        mirrored[index // count, label] = left > right
+    assert mirrored.min() >= 0
+    return mirrored
+
+
+def test_images_are_shown_as_they_are_and_mirrored_in_turn():
+    split = sided_split(64)
+    batches = training_batches(split, 16, seed=1, epochs=4, alternate=True)
+    found = sides_by_epoch(batches, 4, 64)
+    np.testing.assert_array_equal(found[:-1] + found[1:], 1)
+    assert 16 < found[0].sum() < 48
+    late = training_batches(split, 16, 1, 4, first_epoch=3, alternate=True)
+    np.testing.assert_array_equal(sides_by_epoch(late, 1, 64)[0], found[3])
+    other = training_batches(split, 16, seed=2, epochs=1, alternate=True)
+    assert (sides_by_epoch(other, 1, 64)[0] != found[0]).any()
+    plain = training_batches(split, 16, seed=1, epochs=2)
+    assert sides_by_epoch(plain, 2, 64).max() == 0
+
+
 def test_processes_share_each_batch():
     split = numbered_split(10)
     whole = labels_of(training_arrays(split, 4, seed=1, epochs=2))

@@ -128,6 +128,8 @@ def test_what_needs_all_labels_is_refused(stream):
     with pytest.raises(RunError, match="`data.label_noise` needs a data set"):
         check_stream(DataConfig("tfds", "big", label_noise=0.1))
     check_stream(DataConfig("tfds", "big"))
+    with pytest.raises(RunError, match="`augmentation.alternate_flip` needs"):
+        training_batches(stream, 4, 1, epochs=1, alternate=True)
     with pytest.raises(RunError, match="several processes"):
         training_batches(stream, 4, 1, epochs=1, shard=(0, 2))
     stream.info.splits["train"].filepaths[0] = "tiny.array_record"
