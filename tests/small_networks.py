@@ -63,14 +63,18 @@ TABLES = (
 
 
 def kinds():
-    """Names of networks that differ in more than depth and width."""
+    """Names of networks that differ in more than depth and width.
+
+    Those that are no functions of the package are further rows of the same.
+    """
     rows = {
         name: repr(small(row))
         for table, small in TABLES
         for name, row in table.items()
     }
     first = {}
-    for name in sorted(keras_ratn.list_models(), key=len):
+    names = filter(keras_ratn.__dict__.get, keras_ratn.list_models())
+    for name in sorted(names, key=len):
         kind = name.rstrip("0123456789")
         first.setdefault(rows.get(name.lower(), kind), name)
     return sorted(first.values())

@@ -16,9 +16,10 @@ Args:
         is meant for, with 3 channels.
     pooling: `None`, `"avg"` or `"max"`: what ends a network without top.
         Defaults to `None`, the features themselves.
-    classes: Integer. Number of classes. Defaults to that of the data set
-        that the network is meant for: 1000 (ImageNet), 10 with a CIFAR
-        stem, 19 (Cityscapes) for DANet, 21 (Pascal VOC) for EANet.
+    classes: Integer. Number of classes. Defaults to that of the
+        `weights`; without, to that of the data set that the network is
+        meant for: 1000 (ImageNet), 10 with a CIFAR stem, 19 (Cityscapes)
+        for DANet, 21 (Pascal VOC) for EANet.
     classifier_activation: String, callable or `None` for logits. Defaults
         to `"softmax"`, to `None` where pixels are classified.
     name: String. Name of the model. Defaults to the function's, in lower
@@ -30,7 +31,7 @@ _LAST = """\
     data_format: String, `"channels_last"` or `"channels_first"`. Defaults
         to Keras's global setting.
     class_names: Optional list of `classes` strings, kept in the model.
-        Defaults to `None`.
+        Defaults to those in the `weights`, if they have any.
 
 Returns:
     A functional `keras.Model`. The classifier computes in float32

@@ -6,6 +6,7 @@ from keras_ratn.layers import _common
 from keras_ratn.layers.classification_head import ClassificationHead
 from keras_ratn.models.architecture import FAMILIES
 from keras_ratn.models.pretrained import load_weights
+from keras_ratn.models.pretrained import resolve_classes
 from keras_ratn.models.pretrained import resolve_weights
 from keras_ratn.preprocessing import preprocessing_layer
 
@@ -43,14 +44,10 @@ def image_classifier(
         A functional `keras.Model`.
     """
     data_format = _common.standard_data_format(data_format)
-    if classes is not None:
-        _common.positive_integer("classes", classes)
     weights = resolve_weights(weights, variant, include_top, classes)
-    if classes is None:
-        classes = weights.classes if weights is not None else None
-        classes = classes or FAMILIES[family].classes
-    if weights is not None and class_names is None:
-        class_names = weights.names_of(classes)
+    classes, class_names = resolve_classes(
+        weights, classes, class_names, FAMILIES[family].classes
+    )
     if include_top:
         # Made before the rest: a wrong argument is an error at once.
         # Averaging and softmax need more than half precision.

@@ -102,9 +102,6 @@ def create_model(name: str, **options) -> keras.Model:
         )
     if weights:
         options = {"weights": weights, **options}
-        checkpoint = CHECKPOINTS.get(network.lower(), {}).get(weights)
-        if checkpoint is not None:
-            options.setdefault("classes", checkpoint.classes)
     return known.build(**options)
 
 

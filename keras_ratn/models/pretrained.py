@@ -17,9 +17,16 @@ from collections import Counter
 import h5py
 import keras
 
+from keras_ratn.layers._common import positive_integer
+
 HEAD = "predictions"
-# Where the networks that segment have their classifiers.
-SEGMENTATION_HEADS = ("head", "head_classifier_conv")
+# Layers that classify, the last two in networks that segment -> where in them
+# a file has the kernel, whose last axis are the classes.
+CLASSIFIERS = {
+    HEAD: "vars/0",
+    "head": "classifier/vars/0",
+    "head_classifier_conv": "vars/0",
+}
 EXTENSIONS = (".h5", ".keras")
 PACKAGED = pathlib.Path(__file__).resolve().parents[1] / "weights"
 
@@ -103,7 +110,7 @@ class WeightsFile:
     Args:
         path: String.
         class_names: Optional tuple of strings, of the classifier in it.
-        classes: Optional integer, of a registered checkpoint's classifier.
+        classes: Optional integer, of the classifier in it.
     """
 
     path: str
@@ -142,6 +149,17 @@ def _saved_class_names(path):
     return None
 
 
+def _saved_classes(path):
+    """How many classes the classifier in a file has, if there is one."""
+    with _open(path) as file:
+        for group in file["layers"].values():
+            name = str(group.get("vars", group).attrs.get("name", ""))
+            kernel = group.get(CLASSIFIERS.get(name, ""))
+            if kernel is not None:
+                return int(kernel.shape[-1])
+    return None
+
+
 def resolve_weights(weights, variant, include_top, classes):
     """Checks the argument `weights` of a builder before anything is built.
 
@@ -154,6 +172,8 @@ def resolve_weights(weights, variant, include_top, classes):
     Returns:
         `None` or `WeightsFile`.
     """
+    if classes is not None:
+        positive_integer("classes", classes)
     if weights is None:
         return None
     if str(weights).endswith(EXTENSIONS):
@@ -163,7 +183,7 @@ def resolve_weights(weights, variant, include_top, classes):
             )
         path = os.fspath(weights)
         _shapes_in_file(path)
-        return WeightsFile(path, _saved_class_names(path))
+        return WeightsFile(path, _saved_class_names(path), _saved_classes(path))
     known = CHECKPOINTS.get(variant, {})
     if weights not in list(known):  # a dictionary would hash it
         names = ", ".join(map(repr, sorted(known))) or "none yet"
@@ -182,6 +202,28 @@ def resolve_weights(weights, variant, include_top, classes):
         )
     path = os.fspath(_fetch(checkpoint))
     return WeightsFile(path, checkpoint.class_names, checkpoint.classes)
+
+
+def resolve_classes(weights, classes, class_names, default):
+    """How many classes a network has, and what they are called.
+
+    What was asked for comes first, then what the weights say.
+
+    Args:
+        weights: `None` or `WeightsFile`.
+        classes: Integer or `None`.
+        class_names: Sequence of strings or `None`.
+        default: Integer. Classes where nothing says how many.
+
+    Returns:
+        Pair of an integer and of strings or `None`.
+    """
+    if weights is None:
+        return classes or default, class_names
+    classes = classes or weights.classes or default
+    if class_names is None:
+        class_names = weights.names_of(classes)
+    return classes, class_names
 
 
 def load_weights(model, path):
@@ -357,7 +399,7 @@ def _check_shapes(model, in_file, path):
         wanted, found = in_model.get(name, []), in_file.get(name, [])
         if wanted == found:
             continue
-        if name in (HEAD, *SEGMENTATION_HEADS):
+        if name in CLASSIFIERS:
             # What the file has beyond that is no loss: a DANet trained with
             # its auxiliary classifiers serves without them.
             missing = Counter(wanted) - Counter(found)

@@ -72,8 +72,9 @@ def ResidualAttentionNetwork(
         pooling: `None`, `"avg"` or `"max"`: what ends a network without top
             (the 4D features, or their mean or maximum over the positions).
             Defaults to `None`.
-        classes: Integer. Number of classes. Defaults to the family's own:
-            1000 (ImageNet stem), 10 (CIFAR stem).
+        classes: Integer. Number of classes. Defaults to that of the
+            `weights`; without, to the family's own: 1000 (ImageNet stem), 10
+            (CIFAR stem).
         classifier_activation: String, callable or `None` for logits. Defaults
             to `"softmax"`.
         name: String. Name of the model. Defaults to
@@ -93,7 +94,7 @@ def ResidualAttentionNetwork(
         remat: Boolean. Whether each Attention Module computes its activations
             again for the backward pass, to save memory. Defaults to `False`.
         class_names: Optional list of `classes` strings, kept in the model.
-            Defaults to `None`.
+            Defaults to those in the `weights`, if they have any.
         attention: Short name of an attention layer to stand in place of the
             soft mask, after the same trunk, see `keras_ratn.layers.get`; or
             `"none"` for the trunk alone. Defaults to the architecture's, as

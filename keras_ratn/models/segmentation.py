@@ -18,6 +18,7 @@ from keras_ratn.models.named import Pooling
 from keras_ratn.models.named import Shape
 from keras_ratn.models.named import Weights
 from keras_ratn.models.pretrained import load_weights
+from keras_ratn.models.pretrained import resolve_classes
 from keras_ratn.models.pretrained import resolve_weights
 from keras_ratn.models.residual_backbone import ResidualBackbone
 from keras_ratn.preprocessing import preprocessing_layer
@@ -25,6 +26,9 @@ from keras_ratn.preprocessing import preprocessing_layer
 HEADS = ("danet", "eanet")
 DEFAULT_SIZE = 513
 DROPOUT_RATE = 0.1
+# Of the data sets that the papers report on: Pascal VOC, Cityscapes.
+VOC_CLASSES = 21
+CLASSES = {"danet50": 19, "danet101": 19}
 
 _STAGES = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 # Dilations of each stage: the last two keep an eighth of the size. The first
@@ -42,7 +46,7 @@ def SegmentationNetwork(
     input_tensor=None,
     input_shape=None,
     pooling=None,
-    classes=21,
+    classes=None,
     classifier_activation=None,
     name="segmentation_network",
     *,
@@ -79,7 +83,8 @@ def SegmentationNetwork(
             Defaults to 513x513x3.
         pooling: `None`, `"avg"` or `"max"`: what ends a network without top.
             Defaults to `None`.
-        classes: Integer. Number of classes. Defaults to `21`.
+        classes: Integer. Number of classes. Defaults to that of the
+            `weights`; without, to 21 (Pascal VOC).
         classifier_activation: String, callable or `None` for logits. Defaults
             to `None`.
         name: String. Name of the model.
@@ -94,6 +99,7 @@ def SegmentationNetwork(
         data_format: String, `"channels_last"` or `"channels_first"`. Defaults
             to Keras's global setting.
         class_names: Optional list of `classes` strings, kept in the model.
+            Defaults to those in the `weights`, if they have any.
         variant: String or `None`. What registered checkpoints go by.
 
     Returns:
@@ -110,7 +116,6 @@ def SegmentationNetwork(
     (None, 64, 48, 4)
     """
     _common.one_of("head", head, HEADS)
-    _common.positive_integer("classes", classes)
     if auxiliary_outputs and head != "danet":
         raise ValueError(
             "`auxiliary_outputs` are of DANet's head only. "
@@ -120,8 +125,9 @@ def SegmentationNetwork(
         _common.one_of("pooling", pooling, (None, "avg", "max"))
     data_format = _common.standard_data_format(data_format)
     weights = resolve_weights(weights, variant, include_top, classes)
-    if weights is not None and class_names is None:
-        class_names = weights.names_of(classes)
+    classes, class_names = resolve_classes(
+        weights, classes, class_names, CLASSES.get(variant, VOC_CLASSES)
+    )
     names = ("predictions", "position", "channel")
     # Made before the rest: a wrong argument is an error at once. A softmax
     # has a layer of its own, which knows the axis.
@@ -244,7 +250,7 @@ def _danet(
     input_tensor: keras.KerasTensor | None = None,
     input_shape: Shape = None,
     pooling: Pooling = None,
-    classes: int = 19,
+    classes: int | None = None,
     classifier_activation: Activation = None,
     name: str | None = None,
     *,
@@ -307,7 +313,7 @@ def _eanet(
     input_tensor: keras.KerasTensor | None = None,
     input_shape: Shape = None,
     pooling: Pooling = None,
-    classes: int = 21,
+    classes: int | None = None,
     classifier_activation: Activation = None,
     name: str | None = None,
     *,

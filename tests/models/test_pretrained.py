@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from shape_seeded import fill
+from small_networks import small_network
 
 import keras_ratn
 from keras_ratn import Architecture
@@ -181,6 +182,45 @@ def test_a_saved_model_brings_the_names_of_its_classes(tmp_path):
     assert keras_ratn.class_names(other) == named
 
 
+@pytest.mark.parametrize("file", ["pets.keras", "pets.weights.h5", "pets.h5"])
+def test_a_file_brings_its_classes(tmp_path, capsys, file):
+    """Which a network would else have at random, beside the others."""
+    names = ["cat", "dog", "owl"]
+    saved = ResidualAttentionNetwork(TINY, classes=3, class_names=names)
+    if file.endswith(".keras"):
+        saved.save(tmp_path / file)
+    else:
+        saved.save_weights(tmp_path / "pets.weights.h5")
+        (tmp_path / "pets.weights.h5").rename(tmp_path / file)
+        names = None
+    loaded = ResidualAttentionNetwork(TINY, weights=tmp_path / file)
+    assert loaded.output_shape == (None, 3)
+    assert keras_ratn.class_names(loaded) == names
+    for a, b in zip(_values(loaded), _values(saved), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("network", ["DANet50", "EANet50", "ResNet18"])
+def test_named_networks_take_the_classes_of_a_file(network, tmp_path, capsys):
+    saved = small_network(network, classes=3, class_names=list("abc"))
+    saved.save(tmp_path / "own.keras")
+    loaded = small_network(
+        network, classes=None, weights=tmp_path / "own.keras"
+    )
+    assert keras_ratn.class_names(loaded) == list("abc")
+    for a, b in zip(loaded.get_weights(), saved.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_file_without_classifier_leaves_the_number_to_the_network(tmp_path):
+    path = tmp_path / "features.keras"
+    ResidualAttentionNetwork(TINY, include_top=False).save(path)
+    model = ResidualAttentionNetwork(TINY, weights=path)
+    assert model.output_shape == (None, 10)
+
+
 def test_a_name_alone_brings_its_classes(files, registered):
     model = ResidualAttentionNetwork(TINY, weights="letters")
     assert model.output_shape == (None, 5)
@@ -268,7 +308,7 @@ def test_a_name_with_top_fixes_the_classes(registered):
 
 
 def test_a_full_name_brings_its_classes(files, registered, monkeypatch):
-    def builder(classes=10, **options):
+    def builder(classes=None, **options):
         return ResidualAttentionNetwork(TINY, classes=classes, **options)
 
     monkeypatch.setitem(NETWORKS, "tiny", Network("Tiny", builder))
