@@ -1,4 +1,4 @@
-"""Writes the model tables into the README:
+"""Writes the model tables into `keras_ratn/models/README.md`:
 
     python -m tests.model_table
 
@@ -8,7 +8,8 @@ Every number is counted on the built network, none is typed.
 import math
 import pathlib
 
-README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+README = ROOT / "keras_ratn" / "models" / "README.md"
 BEGIN, END = "<!-- model table -->", "<!-- end of model table -->"
 FAMILY_BEGIN = "<!-- attention family table -->"
 FAMILY_END = "<!-- end of attention family table -->"
@@ -77,7 +78,7 @@ def replaced(text, begin, end, lines):
 
 
 def main():
-    """Replaces what stands between the marks in the README."""
+    """Replaces what stands between the marks there."""
     tables = (BEGIN, END, rows), (FAMILY_BEGIN, FAMILY_END, family_rows)
     for begin, end, make in tables:
         lines = list(make())

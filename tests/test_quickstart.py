@@ -1,4 +1,4 @@
-"""The README's Python blocks run, in order, in a folder of tiny photos.
+"""The READMEs' Python blocks run, in order, in a folder of tiny photos.
 
 What the reader's machine would do in hours is made small from outside: the
 named networks get few channels, and `fit` stops after one step. The blocks
@@ -18,7 +18,17 @@ from keras_ratn.models.pretrained import CHECKPOINTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+# Those of the folders read files that the first one's blocks write.
+READMES = [README] + [
+    (ROOT / folder / "README.md").read_text()
+    for folder in (
+        "keras_ratn/models",
+        "keras_ratn/weights",
+        "training",
+        "export",
+    )
+]
+BLOCKS = re.findall(r"```python\n(.*?)```", "\n".join(READMES), re.DOTALL)
 
 
 @pytest.fixture
@@ -62,7 +72,7 @@ def small_world(tmp_path, monkeypatch):
 )
 def test_blocks_run_in_order(small_world):
     pytest.importorskip("matplotlib")
-    assert len(BLOCKS) >= 5
+    assert len(BLOCKS) >= 8
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), {})
     for made in ("photos.keras", "attention.png", "overlay.png"):
@@ -70,7 +80,9 @@ def test_blocks_run_in_order(small_world):
 
 
 def test_table_has_every_network():
-    table = README.partition("<!-- model table -->")[2]
+    from tests.model_table import README
+
+    table = README.read_text().partition("<!-- model table -->")[2]
     table = table.partition("<!-- end of model table -->")[0]
     named = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
     assert sorted(name.lower() for name in named) == sorted(VARIANTS)
@@ -80,7 +92,32 @@ def test_weights_table_is_that_of_the_cards():
     from tests.model_table import replaced
     from tests.weights_table import BEGIN
     from tests.weights_table import END
+    from tests.weights_table import README
     from tests.weights_table import rows
 
-    assert BEGIN in README
-    assert README == replaced(README, BEGIN, END, rows())
+    text = README.read_text()
+    assert BEGIN in text
+    assert text == replaced(text, BEGIN, END, rows())
+
+
+def test_the_first_page_is_short_and_of_words():
+    """Two hundred lines, and three numbers for a hundred words at most."""
+    assert len(README.splitlines()) <= 200
+    text = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    lines = text.splitlines()
+    text = "\n".join(
+        line for line in lines if not line.startswith(("|", "    ", "<img"))
+    )
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)|https://\S+", "", text)
+    numbers = re.findall(r"(?<!\w)\d[\d.,]*", text)
+    assert len(numbers) <= 3 * len(text.split()) / 100
+
+
+def test_links_between_the_pages_lead_somewhere():
+    pages = [ROOT / "README.md", *ROOT.glob("[ekt]*/**/README.md")]
+    for page in pages:
+        links = re.findall(r"\]\(\s*([^)#\s]+)\)", page.read_text())
+        links += re.findall(r'src="([^"]+)"', page.read_text())
+        for link in links:
+            if "://" not in link:
+                assert (page.parent / link).exists(), (page, link)

@@ -1,4 +1,4 @@
-"""The README's `ratn` lines name commands and options that exist."""
+"""The READMEs' `ratn` lines name commands and options that exist."""
 
 import pathlib
 import re
@@ -10,11 +10,15 @@ from keras_ratn.__main__ import COMMANDS
 from keras_ratn.__main__ import main
 
 pytest.importorskip("tyro")
-README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+READMES = [
+    ROOT / folder / "README.md" for folder in (".", "training", "export")
+]
 
 
 def _lines():
-    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(), re.DOTALL)
+    text = "\n".join(path.read_text() for path in READMES)
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     for line in "".join(blocks).replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         words = [word for word in words if "=" not in word or "--" in word]
@@ -22,7 +26,7 @@ def _lines():
             yield words[1:]
 
 
-LINES = list(_lines())
+LINES = [list(words) for words in dict.fromkeys(map(tuple, _lines()))]
 
 
 def test_every_command_is_in_the_readme():

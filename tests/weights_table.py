@@ -1,4 +1,4 @@
-"""Writes the table of trained weights into the README:
+"""Writes the table of trained weights into `keras_ratn/weights/README.md`:
 
     python -m tests.weights_table
 
@@ -9,9 +9,10 @@ weights.
 import json
 
 from .model_table import PAPER
-from .model_table import README
 from .model_table import replaced
+from .model_table import ROOT
 
+README = ROOT / "keras_ratn" / "weights" / "README.md"
 BEGIN, END = "<!-- weights table -->", "<!-- end of weights table -->"
 
 
@@ -40,7 +41,7 @@ def rows():
 
 
 def main():
-    """Replaces what stands between the two marks in the README."""
+    """Replaces what stands between the two marks there."""
     README.write_text(replaced(README.read_text(), BEGIN, END, rows()))
 
 

@@ -448,7 +448,9 @@ def test_the_help_of_a_config_holds_its_command(config, capsys):
 
 
 def readme_commands():
-    text = (ROOT / "README.md").read_text().replace("\\\n", "")
+    pages = ROOT / "README.md", ROOT / "training" / "README.md"
+    text = "\n".join(page.read_text() for page in pages)
+    text = text.replace("\\\n", "")
     lines = [line.partition("#")[0].split() for line in text.splitlines()]
     return [line[2:] for line in lines if line[:2] == ["ratn", "train"]]
 
