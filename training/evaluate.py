@@ -22,6 +22,7 @@ from .config import DataConfig
 from .config import Experiment
 from .data import load_source
 from .data import Split
+from .data.fingerprint import as_far_as_known
 from .errors import RunError
 from .metrics import calibration_bins
 from .metrics import probabilities
@@ -163,7 +164,7 @@ def warn_of_changed_images(arguments, source):
     if (
         (run.source, run.location) == (given.source, given.location)
         and began_with is not None
-        and began_with != source.fingerprint()
+        and began_with != as_far_as_known(source.fingerprint(), began_with)
     ):
         print(
             f"Warning: {given.location or given.source} is no longer what "

@@ -10,6 +10,7 @@ import pathlib
 from .checkpoint import publish_text
 from .config import differences
 from .config import Experiment
+from .data.fingerprint import as_far_as_known
 from .errors import RunError
 
 CONFIG = "config.json"
@@ -251,7 +252,8 @@ def check_inputs(folder, config, source=None, option="--run-dir"):
     kept = read_inputs(folder)
     common = found.keys() & kept.keys()
     changed = differences(
-        {key: kept[key] for key in common}, {key: found[key] for key in common}
+        {key: kept[key] for key in common},
+        {key: as_far_as_known(found[key], kept[key]) for key in common},
     )
     if changed:
         lines = "\n  ".join(line[:200] for line in changed)
@@ -264,10 +266,9 @@ def check_inputs(folder, config, source=None, option="--run-dir"):
 
 
 def record_inputs(folder, inputs):
-    """Notes what `check_inputs` found, once."""
-    path = folder / INPUTS
-    if not path.exists():
-        _publish_json(path, inputs)
+    """Notes what `check_inputs` found, unless it stands there."""
+    if inputs != read_inputs(folder):
+        _publish_json(folder / INPUTS, inputs)
 
 
 def _publish_json(path, value):

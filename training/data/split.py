@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import RunError
+from . import fingerprint
 
 # Streams of random numbers that must not coincide.
 ORDER, HOLD_OUT, LABEL_NOISE, MIRROR = range(4)
@@ -32,12 +33,15 @@ class Split:
             readable)`: uint8 `(n, size, size, channels)`, boolean `(n,)`.
         errors: List. The `RunError`s of its batches, see `own_errors`.
         names: Optional array of strings, what the images are called.
+        contents: Optional function from an array of numbers to a checksum of
+            these images, see `fingerprint`.
     """
 
     labels: np.ndarray
     read: Callable
     errors: list = dataclasses.field(default_factory=list, compare=False)
     names: np.ndarray | None = None
+    contents: Callable | None = None
 
     def __len__(self):
         return len(self.labels)
@@ -45,19 +49,24 @@ class Split:
     def subset(self, numbers):
         """The split of these images only."""
         numbers = np.asarray(numbers)
+        contents = self.contents
         return Split(
             self.labels[numbers],
             lambda chosen: self.read(numbers[chosen]),
             names=None if self.names is None else self.names[numbers],
+            contents=contents and (lambda chosen: contents(numbers[chosen])),
         )
 
     def fingerprint(self):
-        """What tells it from other splits, as JSON takes it; reads no image."""
+        """What tells it from other splits, as JSON takes it."""
         digest = hashlib.sha256(np.asarray(self.labels, "<i4").tobytes())
         if self.names is not None:
             names = "\n".join(self.names)
             digest.update(names.encode("utf-8", "surrogateescape"))
-        return {"images": len(self), "sha256": digest.hexdigest()}
+        found = {"images": len(self), "sha256": digest.hexdigest()}
+        if self.contents is not None:
+            found["pixels"] = self.contents(np.arange(len(self)))
+        return found
 
     def explain(self, error):
         """The `RunError` that TensorFlow's error stands for, or `None`."""
@@ -95,7 +104,11 @@ def array_split(images, labels):
     def read(numbers):
         return images[numbers], np.ones(len(numbers), bool)
 
-    return Split(np.asarray(labels, "int32"), read)
+    return Split(
+        np.asarray(labels, "int32"),
+        read,
+        contents=lambda numbers: fingerprint.of_arrays(images, numbers),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

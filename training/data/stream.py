@@ -5,6 +5,7 @@ import math
 import re
 
 from ..errors import RunError
+from . import fingerprint
 
 # Splits of more bytes are read from the disk in each epoch.
 MEMORY_LIMIT = 2 * 2**30
@@ -35,7 +36,11 @@ class Stream:
     def fingerprint(self):
         """As `Split.fingerprint`."""
         split = self.info.splits[self.part]
-        return {"images": len(self), "bytes": int(split.num_bytes)}
+        return {
+            "images": len(self),
+            "bytes": int(split.num_bytes),
+            "pixels": fingerprint.of_files(split.filepaths),
+        }
 
     def training_batches(
         self, batch_size, seed, epochs, first_epoch=0, shard=None

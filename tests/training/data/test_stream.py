@@ -78,8 +78,13 @@ def test_evaluation_counts_each_image_once(stream):
     assert total == pytest.approx(25)
 
 
-def test_its_size_tells_it_from_others(stream):
-    assert stream.fingerprint() == {"images": COUNT, "bytes": 999}
+def test_its_size_and_its_files_tell_it_from_others(stream):
+    found = stream.fingerprint()
+    assert (found["images"], found["bytes"]) == (COUNT, 999)
+    assert stream.fingerprint() == found
+    path = stream.info.splits["train"].filepaths[2]
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    assert stream.fingerprint()["pixels"] != found["pixels"]
 
 
 @pytest.mark.parametrize("through", ["batches", "fit"])

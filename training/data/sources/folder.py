@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 from ...errors import RunError
+from .. import fingerprint
 from ..pixels import read_image
 from ..places import image_files
 from ..places import IMAGE_SUFFIXES
@@ -74,6 +75,9 @@ def _folder_split(part, root, names, reader, unread):
         lambda numbers: reader.read([paths[number] for number in numbers]),
         # Objects: an array of strings has all of them as long as the longest.
         names=np.array([p.relative_to(root).as_posix() for p in paths], object),
+        contents=lambda numbers: fingerprint.of_files(
+            [paths[number] for number in numbers], reader.executor
+        ),
     )
 
 
