@@ -34,7 +34,9 @@ def main(folder, count, batch_size, precision):
     config = dataclasses.replace(
         config,
         batch_size=batch_size,
-        optimizer=dataclasses.replace(config.optimizer, learning_rate=0.02),
+        optimizer=dataclasses.replace(
+            config.optimizer, learning_rate=0.02, ema=0.5
+        ),
         runtime=dataclasses.replace(config.runtime, precision=precision),
     )
     try:

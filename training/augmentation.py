@@ -2,7 +2,10 @@
 
 Keras's own layers are used where they compile. `RandomTranslation`,
 `RandomZoom`, `RandomCrop` and `RandAugment` do not: they switch XLA off for
-the whole model, which on JAX means running it operation by operation.
+the whole model, which on JAX means running it operation by operation. Where a
+layer of Keras takes one number for a range, the range often begins at "as it
+is"; so here both ends are given. `tests/training/test_augmentation.py` measures
+what comes out.
 """
 
 import math
@@ -14,11 +17,12 @@ from keras import ops
 class RandomCropping(keras.Layer):
     """Shows a random part of each image at the image's own size.
 
-    The part is drawn by area and aspect ratio (Inception's augmentation),
-    then moved by whole pixels; what lies outside the image is black, or the
-    image mirrored at its outermost pixels. Rows and columns are resampled by
-    two products with interpolation matrices, which every backend compiles, and
-    which are exact copies where nothing is scaled: then this is "pad and crop".
+    The part is drawn by area, evenly, and by aspect ratio among those that fit
+    into the image (Inception's augmentation), then moved by whole pixels; what
+    lies outside the image is black, or the image mirrored at its outermost
+    pixels. Rows and columns are resampled by two products with interpolation
+    matrices, which every backend compiles, and which are exact copies where
+    nothing is scaled: then this is "pad and crop".
 
     Reference:
     - [Going Deeper with Convolutions (Szegedy et al., 2014)](
@@ -44,7 +48,7 @@ class RandomCropping(keras.Layer):
     (2, 32, 32, 3)
     """
 
-    ASPECT_RATIOS = (3 / 4, 4 / 3)
+    MAX_ASPECT_RATIO = 4 / 3  # and 3 / 4 the smallest
 
     def __init__(
         self, shift=0.0, min_area=1.0, border="black", seed=None, **kwargs
@@ -75,8 +79,9 @@ class RandomCropping(keras.Layer):
         if self.min_area == 1.0:
             return ops.ones((batch, 1)), ops.ones((batch, 1))
         area = self._uniform(batch, self.min_area, 1.0)
-        low, high = map(math.log, self.ASPECT_RATIOS)
-        root = ops.exp(self._uniform(batch, low, high) / 2)
+        # Both sides, sqrt(area) times or by sqrt(aspect), are 1 at most.
+        widest = ops.minimum(math.log(self.MAX_ASPECT_RATIO), -ops.log(area))
+        root = ops.exp(self._uniform(batch, -1.0, 1.0) * widest / 2)
         side = ops.sqrt(area)
         return ops.minimum(side / root, 1.0), ops.minimum(side * root, 1.0)
 
@@ -113,6 +118,8 @@ def image_layers(config, seed):
     Returns:
         List of Keras layers that keep the images' shape.
     """
+    last = {"data_format": "channels_last"}  # whatever Keras's default
+    color = config.color
     # (whether the config asks for it, layer, its arguments)
     table = [
         (
@@ -128,26 +135,40 @@ def image_layers(config, seed):
         (
             config.flip and not config.alternate_flip,
             keras.layers.RandomFlip,
-            {"mode": "horizontal"},
+            {"mode": "horizontal", **last},
         ),
         (
-            config.color > 0,
-            keras.layers.RandomColorJitter,
+            color > 0,
+            keras.layers.RandomBrightness,
+            {"factor": (-color, color), **last},
+        ),
+        # What is subtracted from 1 and what is added.
+        (
+            color > 0,
+            keras.layers.RandomContrast,
+            {"factor": (color, color), **last},
+        ),
+        (
+            color > 0,
+            keras.layers.RandomSaturation,
             {
-                "brightness_factor": config.color,
-                "contrast_factor": config.color,
-                # Keras's 0.5 is "as it is".
-                "saturation_factor": (
-                    0.5 - config.color / 4,
-                    0.5 + config.color / 4,
-                ),
-                "hue_factor": config.color / 10,
+                # A factor f / (1 - f): 0.5 is "as it is".
+                "factor": (0.5 - color / 4, 0.5 + color / 4),
+                # Of the saturation, not of the pixels.
+                "value_range": (0, 1),
+                **last,
             },
+        ),
+        # In both directions, and 1 is half of the circle.
+        (
+            color > 0,
+            keras.layers.RandomHue,
+            {"factor": (0.0, color / 10), **last},
         ),
         (
             config.cutout > 0,
             keras.layers.RandomErasing,
-            {"factor": config.cutout},
+            {"factor": (config.cutout, config.cutout), **last},
         ),
     ]
     return [
@@ -159,11 +180,15 @@ def image_layers(config, seed):
 
 def mixing_layers(config, seed):
     """The layers that mix images and, by the same shares, their labels."""
+    common = {"data_format": "channels_last", "dtype": "float32"}
     layers = []
     if config.mixup:
         layers.append(
-            keras.layers.MixUp(config.mixup, seed=seed + 101, dtype="float32")
+            keras.layers.MixUp(config.mixup, seed=seed + 101, **common)
         )
     if config.cutmix:
-        layers.append(keras.layers.CutMix(seed=seed + 102, dtype="float32"))
+        # Beta(1, 1), as in its paper; of one number Keras draws the alpha.
+        layers.append(
+            keras.layers.CutMix((1.0, 1.0), seed=seed + 102, **common)
+        )
     return layers

@@ -19,6 +19,15 @@ def batch_normalizations(layer):
             yield part
 
 
+def moving_statistics(model):
+    """Variables of the batch normalizations: mean, variance, mean, ..."""
+    return [
+        variable
+        for layer in batch_normalizations(model)
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+
+
 def set_synchronized(model, value):
     """Sets `synchronized` of each batch normalization inside a model."""
     for layer in batch_normalizations(model):

@@ -12,43 +12,12 @@ import time
 import keras
 import numpy as np
 
+from .averaging import averaged_weights
 from .checkpoint import publish_text
 from .checkpoint import published
 from .checkpoint import save_checkpoint
 from .errors import LossError
 from .errors import RunError
-
-
-@contextlib.contextmanager
-def averaged_weights(model):
-    """Puts the optimizer's average in the weights' place for a while."""
-    # For float16 Keras wraps the optimizer in one that scales the loss.
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not optimizer.use_ema:
-        yield
-        return
-    variables = model.trainable_variables
-    kept = [keras.ops.convert_to_numpy(v).copy() for v in variables]
-    optimizer.finalize_variable_values(variables)
-    try:
-        yield
-    finally:
-        for variable, value in zip(variables, kept):
-            variable.assign(value)
-
-
-class AverageEvaluation(keras.callbacks.Callback):
-    """Evaluates the average of the weights instead of the weights."""
-
-    def __init__(self):
-        super().__init__()
-        self.stack = contextlib.ExitStack()
-
-    def on_test_begin(self, logs=None):
-        self.stack.enter_context(averaged_weights(self.model))
-
-    def on_test_end(self, logs=None):
-        self.stack.close()
 
 
 class StopAtNaN(keras.callbacks.Callback):

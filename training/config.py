@@ -67,17 +67,22 @@ class AugmentationConfig:
     """What a shift brings in: black, or the image mirrored at its border."""
     min_area: float = 1.0
     """Smallest share of the image's area that is shown, enlarged, at an aspect
-    ratio between 3:4 and 4:3; 1 for the whole image, 0.08 is usual on
-    ImageNet."""
+    ratio between 3:4 and 4:3; 1 for the whole image, 0.08 is usual on ImageNet.
+    All shares from there to 1 are as frequent."""
     color: float = 0.0
-    """Strength of random brightness, contrast, saturation and hue, 0 to 1."""
+    """Strength of random changes of color, 0 to 1: brightness by up to so much
+    of the range, contrast by factors of 1 - color to 1 + color, saturation by
+    up to (2 + color) / (2 - color) or its inverse, hue by up to color / 20 of
+    the circle."""
     cutout: float = 0.0
-    """Share of the images that get a random patch erased."""
+    """Share of the images that get a random patch erased: 2 to 33 % of the
+    image become noise."""
     mixup: float = 0.0
-    """Alpha of MixUp; 0 for none, 1 is usual."""
+    """Alpha of MixUp: images are mixed by shares from Beta(alpha, alpha); 0 for
+    none, 1 is usual."""
     cutmix: bool = False
-    """Mix by CutMix. With `mixup` too, images are mixed by one, then by the
-    other."""
+    """Mix by CutMix, by shares from Beta(1, 1). With `mixup` too, images are
+    mixed by one, then by the other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +131,9 @@ class OptimizerConfig:
     """How much faster the biases of batch normalization learn than the rest;
     64 in some records of CIFAR-10, by `sgd`."""
     ema: float = 0.0
-    """Momentum of the average of the weights that is evaluated and saved in
-    their place; 0 for none."""
+    """Momentum, from update to update, of the average of the weights that is
+    evaluated and saved in their place; 0 for none. Its batch-norm statistics
+    are measured anew after each epoch, on 2,048 training images."""
     clip_norm: float | None = None
     """Largest norm of all gradients together; None for no limit."""
 

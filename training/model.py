@@ -5,6 +5,7 @@ from keras import ops
 
 from .augmentation import image_layers
 from .augmentation import mixing_layers
+from .batch_normalization import moving_statistics
 
 
 class TrainingModel(keras.Model):
@@ -25,9 +26,29 @@ class TrainingModel(keras.Model):
         self.network = network
         self.image_layers = image_layers(augmentation, seed)
         self.mixing_layers = mixing_layers(augmentation, seed)
+        self.average_statistics = []
 
     def build(self, input_shape):
         """Nothing to do: the network comes built."""
+
+    def add_average_statistics(self):
+        """Makes room for the batch statistics of the weights' average.
+
+        They are variables of the model, so that checkpoints hold them.
+        """
+        statistics = moving_statistics(self.network)
+        self.average_statistics = [
+            self.add_weight(
+                shape=variable.shape,
+                dtype=variable.dtype,
+                trainable=False,
+                name=f"average_{variable.name}",
+            )
+            for variable in statistics
+        ]
+        # Frozen layers keep theirs.
+        for average, variable in zip(self.average_statistics, statistics):
+            average.assign(keras.ops.convert_to_numpy(variable).copy())
 
     def call(self, inputs, training=False):
         images = ops.cast(inputs["images"], "float32")
@@ -70,6 +91,8 @@ def compile_model(model, optimizer, config):
         jit_compile=_jit_compile(runtime),
         steps_per_execution=runtime.steps_per_execution,
     )
+    if config.optimizer.ema:
+        model.add_average_statistics()
     # Not `optimizer`: for float16 Keras wraps it in one that scales the loss.
     model.optimizer.build(model.trainable_variables)
 

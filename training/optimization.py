@@ -161,10 +161,12 @@ def build_optimizer(config, steps_per_epoch, factors=None):
         "global_clipnorm": optimizer.clip_norm,
         "use_ema": optimizer.ema > 0,
     }
+    accumulation = config.runtime.accumulation
     if optimizer.ema:
-        common["ema_momentum"] = optimizer.ema
-    if config.runtime.accumulation > 1:
-        common["gradient_accumulation_steps"] = config.runtime.accumulation
+        # Keras moves the average after each batch, update or not.
+        common["ema_momentum"] = optimizer.ema ** (1 / accumulation)
+    if accumulation > 1:
+        common["gradient_accumulation_steps"] = accumulation
     decay = optimizer.weight_decay
     if optimizer.name == "sgd":
         # The papers add decay * weight to the gradient, where momentum

@@ -13,6 +13,9 @@ import numpy as np
 
 from . import callbacks
 from . import configs
+from .averaging import averaged_weights
+from .averaging import AverageEvaluation
+from .averaging import measured_batches
 from .batch_normalization import fused_batch_normalization
 from .batch_normalization import set_synchronized
 from .checkpoint import load_checkpoint
@@ -277,11 +280,26 @@ def fit(
         validation = evaluation_batches(
             source.validation, config.batch_size, **arguments
         )
+
+    def batches(*epochs):
+        return training_batches(
+            source.train,
+            config.batch_size,
+            config.seed,
+            *epochs,
+            alternate=config.augmentation.alternate_flip,
+            **arguments,
+        )
+
+    def measured():
+        return measured_batches(batches(1), config.batch_size)
+
     interrupt = callbacks.StopAtInterrupt()
     listeners = [callbacks.StopAtNaN(), interrupt]
     listeners += [callbacks.FirstStepTime(started)]
     if config.optimizer.ema:
-        listeners.append(callbacks.AverageEvaluation())
+        with devices.scope():
+            listeners.append(AverageEvaluation(model, measured))
     listeners.append(record)
     if devices.writes and callbacks.TensorBoardLog.available():
         listeners.append(callbacks.TensorBoardLog(record))
@@ -317,15 +335,7 @@ def fit(
         fused_batch_normalization(model),
     ):
         model.fit(
-            training_batches(
-                source.train,
-                config.batch_size,
-                config.seed,
-                config.epochs,
-                first_epoch,
-                alternate=config.augmentation.alternate_flip,
-                **arguments,
-            ),
+            batches(config.epochs, first_epoch),
             epochs=config.epochs,
             initial_epoch=first_epoch,
             steps_per_epoch=num_steps(source.train, config.batch_size),
@@ -347,7 +357,7 @@ def keep_last_epoch(model, record, save):
 def save_last(model, record, save):
     """Writes the network as it is, and the curves that led to it."""
     if record.writes:
-        with callbacks.averaged_weights(model):
+        with averaged_weights(model):
             save(record.folder / "last.keras")
         callbacks.plot_curves(record.history, record.folder / "curves.png")
 
@@ -384,7 +394,7 @@ def finish(model, config, source, devices, record, save):
         # Fused as in `fit`, so that a run resumed here gives the same bits.
         fused = fused_batch_normalization(model)
         reading = own_errors(source.test)
-        with callbacks.averaged_weights(model), fused, reading:
+        with averaged_weights(model), fused, reading:
             scores = model.evaluate(test, verbose=0, return_dict=True)
         results["test"] = {key: float(v) for key, v in scores.items()}
         results["majority_class"] = majority_class(source.test)

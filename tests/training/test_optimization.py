@@ -69,6 +69,32 @@ def test_weight_decay_is_the_l2_penalty_of_the_papers():
     assert rate == pytest.approx(-0.1, rel=0.03)
 
 
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_the_average_moves_once_an_update(accumulation):
+    """Of a weight that falls by 1 an update it lags m / (1 - m) behind."""
+    config = smallest(
+        batch_size=64,
+        optimizer=OptimizerConfig(
+            schedule="constant", momentum=0.0, weight_decay=0.0, ema=0.5
+        ),
+        runtime=dataclasses.replace(
+            smallest().runtime, accumulation=accumulation
+        ),
+    )
+    optimizer = build_optimizer(config, 1)
+    weight = keras.Variable([0.0])
+    optimizer.build([weight])
+    rate = learning_rate(config)
+    for _ in range(12 * accumulation):
+        optimizer.apply([keras.ops.ones(1) / rate])
+    last = float(keras.ops.convert_to_numpy(weight)[0])
+    assert last == pytest.approx(-12)
+    optimizer.finalize_variable_values([weight])
+    lag = float(keras.ops.convert_to_numpy(weight)[0]) - last
+    # Between the updates it moves in parts, the last of them to come.
+    assert 1 <= lag + 1e-2 and lag <= 2
+
+
 @pytest.mark.parametrize("warmup", [0, 2])
 def test_linear_rise_and_fall(warmup):
     config = dataclasses.replace(

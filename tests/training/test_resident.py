@@ -24,6 +24,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 # accelerator's memory; prints what each ended with.
 SCRIPT = """
 import dataclasses, json, keras, numpy as np
+from training.averaging import AverageEvaluation, averaged_weights
 from training.config import AugmentationConfig
 from training.data import EvaluationBatches, array_split, training_batches
 from training.model import TrainingModel, compile_model
@@ -32,6 +33,8 @@ from training.resident import ResidentTraining
 from training_runs import smallest
 
 config = smallest()
+averaging = dataclasses.replace(config.optimizer, ema=0.8)
+config = dataclasses.replace(config, optimizer=averaging)
 random = np.random.default_rng(0)
 images = random.integers(0, 256, (40, 32, 32, 3), dtype="uint8")
 split = array_split(images, random.integers(0, 3, 40))
@@ -55,21 +58,27 @@ class Last(keras.callbacks.Callback):
         self.logs = logs
 
 def ended(model, last):
-    weights = [np.abs(w).sum() for w in model.network.get_weights()]
+    with averaged_weights(model):
+        weights = [np.abs(w).sum() for w in model.network.get_weights()]
     steps = int(model.optimizer.iterations.value)
     numbers = [*weights, last.logs["loss"], last.logs["accuracy"], steps]
     return [float(number) for number in numbers]
+
+def average(model):
+    return AverageEvaluation(
+        model, lambda: list(training_batches(split, 16, 7, 1, alternate=True))
+    )
 
 validation = EvaluationBatches(split, 16)
 by_fit, last = model(), Last()
 batches = training_batches(split, 16, 7, 3, alternate=True)
 by_fit.fit(batches, epochs=3, steps_per_epoch=2, shuffle=False, verbose=0,
-           callbacks=[last])
+           callbacks=[average(by_fit), last])
 results = {"fit": ended(by_fit, last)}
 resident, last = model(), Last()
 training = ResidentTraining(resident, split, 16, 7, alternate=True)
 profile = training.profile()
-training.fit(3, 0, [last], validation, verbose=0)
+training.fit(3, 0, [average(resident), last], validation, verbose=0)
 results["resident"] = ended(resident, last)
 results["validation"] = last.logs["val_accuracy"]
 results["profile"] = profile

@@ -564,26 +564,6 @@ def test_validation_loss_is_the_mean_over_the_images():
     assert logs["accuracy"] == pytest.approx(right.mean())
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
-def test_averages_are_evaluated_and_put_back(precision):
-    keras.config.set_dtype_policy(precision)
-    inputs = keras.Input((2,))
-    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5)
-    model.compile(optimizer)  # wraps it for float16
-    model.optimizer.build(model.trainable_variables)
-    kernel = model.trainable_variables[0]
-    # The average begins with the first update.
-    optimizer.apply([keras.ops.zeros(v.shape) for v in model.weights])
-    average = keras.ops.convert_to_numpy(kernel).copy()
-    kernel.assign(kernel + 1)
-    with callbacks.averaged_weights(model):
-        inside = keras.ops.convert_to_numpy(kernel).copy()
-        kernel.assign(inside + 1)
-    np.testing.assert_array_equal(inside, average)
-    np.testing.assert_allclose(kernel, average + 1)
-
-
 def test_a_checkpoint_of_float16_is_loaded(tmp_path):
     """Keras wraps its optimizer in one that scales the loss."""
     keras.config.set_dtype_policy("mixed_float16")

@@ -4,8 +4,9 @@
 
 No figure of the paper belongs to it. It differs from `cifar10` by a cosine
 schedule with 5 epochs of warm-up, batches of 128, MixUp, CutMix, erased
-patches, label smoothing, an average of the weights and bfloat16. Keras's
-RandAugment is left out because it switches XLA off for the whole model.
+patches in half of the images, label smoothing, an average of the weights (with
+batch statistics of its own) and bfloat16. Keras's RandAugment is left out
+because it switches XLA off for the whole model.
 """
 
 from ..config import AugmentationConfig
