@@ -1,12 +1,13 @@
 """`ratn benchmark`: size, latency, memory and operations of exported files."""
 
-import argparse
 import collections
 import json
 import pathlib
 import platform
 import subprocess
 import sys
+
+from keras_ratn import command
 
 from . import flatbuffer
 from . import probe
@@ -79,9 +80,9 @@ def operation_table(path):
 
 
 def _probe(path, threads, num_runs):
-    command = [sys.executable, probe.__file__, path, threads, num_runs]
+    words = [sys.executable, probe.__file__, path, threads, num_runs]
     result = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True
+        list(map(str, words)), capture_output=True, text=True
     )
     if result.returncode:
         raise ValueError(
@@ -130,7 +131,7 @@ def main(arguments=None):
     Returns:
         Integer exit status: 0 when all files were measured.
     """
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="ratn benchmark",
         description="Measures LiteRT files on this machine.",
     )
@@ -152,8 +153,7 @@ def main(arguments=None):
             (scratch / target.name).write_text(text + "\n")
             plot(results, scratch / target.with_suffix(".png").name)
     except EXPECTED as error:
-        print(f"ratn benchmark: {error}")
-        return 1
+        return command.fail("ratn benchmark", error)
     print(_table(results))
     return 0
 

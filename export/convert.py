@@ -1,6 +1,5 @@
 """`ratn export`: from a saved model to a file for phones or servers."""
 
-import argparse
 import pathlib
 import re
 import time
@@ -8,6 +7,7 @@ import time
 import keras
 
 import keras_ratn
+from keras_ratn import command
 
 from . import metadata
 from .errors import EXPECTED
@@ -35,8 +35,7 @@ def main(arguments=None):
     try:
         path = _export(options)
     except EXPECTED as error:
-        print(f"ratn export: {error}")
-        return 1
+        return command.fail("ratn export", error)
     _say(f"wrote {path}, labels.txt and model.json", start)
     floats = metadata.read(path).get("float_operations")
     if floats:
@@ -80,7 +79,7 @@ def output_stem(model):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="ratn export",
         description="Writes a saved model as a LiteRT or ONNX file or as a "
         "SavedModel.",

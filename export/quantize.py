@@ -12,6 +12,7 @@ from typing import Literal
 import keras
 
 import keras_ratn
+from keras_ratn import command
 
 from . import training_runs
 from .benchmark import benchmark
@@ -84,8 +85,7 @@ def main(arguments=None):
         with deep_recursion():
             rows = _quantize(*_parse(arguments))
     except (*EXPECTED, training_runs.training("errors").RunError) as error:
-        print(f"ratn quantize: {error}")
-        return 1
+        return command.fail("ratn quantize", error)
     if rows is not None:
         print(table(rows))
     return 0
@@ -139,7 +139,7 @@ def _parse(arguments):
             bool, tyro.conf.arg(help="Print the plan; tune nothing.")
         ] = False
 
-    parsed = tyro.cli(
+    parsed = command.parse(
         Arguments,
         prog=f"ratn quantize {path}",
         description=_DESCRIPTION,

@@ -1,10 +1,11 @@
 """`ratn verify`: does an exported file compute what its model does?"""
 
-import argparse
 import dataclasses
 import pathlib
 
 import numpy as np
+
+from keras_ratn import command
 
 from . import metadata
 from .convert import load_model
@@ -273,7 +274,7 @@ def main(arguments=None):
         Integer exit status: 0 when the file keeps the limits, 1 when it does
         not, 2 when they could not be compared.
     """
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="ratn verify",
         description="Compares a saved model with a file exported from it.",
     )
@@ -296,8 +297,7 @@ def main(arguments=None):
     try:
         comparison = _verify(options)
     except EXPECTED as error:
-        print(f"ratn verify: {error}")
-        return 2
+        return command.fail("ratn verify", error, status=2)
     print(comparison)
     return 0 if comparison.passes else 1
 

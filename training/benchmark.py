@@ -10,9 +10,10 @@ import time
 import keras
 import numpy as np
 
+from keras_ratn import command
+
 from . import configs
 from .batch_normalization import fused_batch_normalization
-from .command_line import tyro
 from .config import DataConfig
 from .data import load_source
 from .data import training_batches
@@ -43,7 +44,7 @@ class Options:
 def main(arguments=None):
     """Runs `ratn benchmark` and returns its exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    own, rest = tyro.cli(
+    own, rest = command.parse(
         Options,
         prog="ratn benchmark CONFIG",
         description=(
@@ -63,8 +64,7 @@ def main(arguments=None):
         else:
             measure(parse(rest, "ratn benchmark").experiment, own)
     except (RunError, ValueError) as error:
-        print(f"ratn benchmark: {error}", file=sys.stderr)
-        return 1
+        return command.fail("ratn benchmark", error)
     return 0
 
 

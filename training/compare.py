@@ -6,6 +6,8 @@ import pathlib
 import sys
 from typing import Annotated
 
+from keras_ratn import command
+
 from .checkpoint import published
 from .command_line import tyro
 from .config import differences
@@ -28,7 +30,7 @@ class Arguments:
 
 def main(arguments=None):
     """Runs `ratn compare` and returns its exit status."""
-    parsed = tyro.cli(
+    parsed = command.parse(
         Arguments,
         prog="ratn compare",
         description="A table and a plot of several runs, finished or not.",
@@ -42,8 +44,7 @@ def main(arguments=None):
         print_runs(runs)
         plot_runs(runs, out)
     except RunError as error:
-        print(f"ratn compare: {error}", file=sys.stderr)
-        return 1
+        return command.fail("ratn compare", error)
     return 0
 
 

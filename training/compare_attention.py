@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 import keras_ratn
+from keras_ratn import command
 
 from . import configs
 from . import train
@@ -85,7 +86,7 @@ class Arguments:
 
 def main(arguments=None):
     """Runs `ratn compare-attention` and returns its exit status."""
-    parsed = tyro.cli(
+    parsed = command.parse(
         Arguments,
         prog="ratn compare-attention",
         description=(
@@ -101,8 +102,7 @@ def main(arguments=None):
     try:
         compare(parsed)
     except (RunError, ValueError) as error:
-        print(f"ratn compare-attention: {error}", file=sys.stderr)
-        return 1
+        return command.fail("ratn compare-attention", error)
     return 0
 
 

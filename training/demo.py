@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 import keras_ratn
+from keras_ratn import command
 
 from .batch_normalization import fused_batch_normalization
 from .config import DataConfig
@@ -61,8 +62,7 @@ def main(arguments=None):
         folder.mkdir(parents=True, exist_ok=True)
         images, labels, names, skipped = _load(options.data_directory)
     except (OSError, RunError, ValueError) as error:
-        print(f"ratn demo: {error}", file=sys.stderr)
-        return 1
+        return command.fail("ratn demo", error)
     keras.utils.set_random_seed(options.seed)
     train, test = _split(images, labels, options.seed)
     print(
@@ -111,7 +111,7 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="ratn demo",
         description="Train, evaluate and look at a small residual attention "
         "network on real images.",

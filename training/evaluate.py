@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 import keras_ratn
+from keras_ratn import command
 
 from .checkpoint import publish_text
 from .checkpoint import published
@@ -77,7 +78,7 @@ def main(arguments=None):
     """Runs `ratn evaluate` and returns its exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        parsed = tyro.cli(
+        parsed = command.parse(
             Arguments,
             prog="ratn evaluate",
             description=(
@@ -94,8 +95,7 @@ def main(arguments=None):
         )
         evaluate(parsed)
     except (RunError, ValueError) as error:
-        print(f"ratn evaluate: {error}", file=sys.stderr)
-        return 1
+        return command.fail("ratn evaluate", error)
     return 0
 
 

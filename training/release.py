@@ -25,6 +25,7 @@ import keras
 import numpy as np
 
 import keras_ratn
+from keras_ratn import command
 
 from .callbacks import plot_curves
 from .checkpoint import publish_text
@@ -69,11 +70,10 @@ def main(arguments=None):
     """Runs the command and returns its exit status."""
     try:
         card = release(
-            tyro.cli(Arguments, prog="training.release", args=arguments)
+            command.parse(Arguments, prog="training.release", args=arguments)
         )
     except (RunError, ValueError) as error:
-        print(f"release: {error}", file=sys.stderr)
-        return 1
+        return command.fail("release", error)
     print(json.dumps(card, indent=2))
     return 0
 

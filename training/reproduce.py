@@ -6,6 +6,8 @@ import sys
 from typing import Annotated
 from typing import Literal
 
+from keras_ratn import command
+
 from . import configs
 from . import train
 from .command_line import tyro
@@ -160,7 +162,7 @@ class Arguments:
 
 def main(arguments=None):
     """Runs `ratn reproduce` and returns its exit status."""
-    parsed = tyro.cli(
+    parsed = command.parse(
         Arguments,
         prog="ratn reproduce",
         description="Runs the cells of a table and prints the paper's beside.",
@@ -184,8 +186,7 @@ def main(arguments=None):
             out = pathlib.Path(parsed.out) / parsed.scale / "figure4"
             write_figure4(folders, out)
     except (RunError, ValueError) as error:
-        print(f"ratn reproduce: {error}", file=sys.stderr)
-        return 1
+        return command.fail("ratn reproduce", error)
     return 0
 
 

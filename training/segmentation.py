@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 import keras_ratn
+from keras_ratn import command
 from keras_ratn.models import ResidualBackbone
 
 from .batch_normalization import fused_batch_normalization
@@ -98,7 +99,7 @@ class Pairs:
 
 def main(arguments=None):
     """Runs `ratn segment` and returns its exit status."""
-    parsed = tyro.cli(
+    parsed = command.parse(
         Arguments,
         prog="ratn segment",
         description=(
@@ -114,8 +115,7 @@ def main(arguments=None):
     try:
         segment(parsed)
     except (RunError, ValueError) as error:
-        print(f"ratn segment: {error}", file=sys.stderr)
-        return 1
+        return command.fail("ratn segment", error)
     return 0
 
 

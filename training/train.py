@@ -11,6 +11,8 @@ from typing import Annotated
 import keras
 import numpy as np
 
+from keras_ratn import command
+
 from . import callbacks
 from . import configs
 from .averaging import averaged_weights
@@ -93,8 +95,7 @@ def main(arguments=None):
             profile=parsed.profile,
         )
     except (RunError, ValueError) as error:
-        print(f"ratn train: {error}", file=sys.stderr)
-        return 1
+        return command.fail("ratn train", error)
     except KeyboardInterrupt:
         print(
             "\nratn train: interrupted; the same command goes on after the "
@@ -113,7 +114,7 @@ def parse(arguments, program):
             f"There is no config {name!r}. Configs: {', '.join(configs.NAMES)}"
         )
     experiment, docstring = configs.load(name)
-    return tyro.cli(
+    return command.parse(
         Arguments,
         prog=f"{program} {name}",
         description=docstring,

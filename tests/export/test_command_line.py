@@ -81,7 +81,7 @@ def test_export_takes_labels_and_refuses_too_few(folder, capsys, tmp_path):
     arguments = [str(folder / "model.keras"), "--labels"]
     status = main(["export", *arguments, str(tmp_path / "names.txt")])
     assert status == 1
-    assert "2 labels for 5 classes" in capsys.readouterr().out
+    assert "2 labels for 5 classes" in capsys.readouterr().err
 
 
 def test_export_leaves_the_labels_of_other_files(tmp_path, capsys):
@@ -90,8 +90,8 @@ def test_export_leaves_the_labels_of_other_files(tmp_path, capsys):
     assert main(["export", str(tmp_path / "first.keras")]) == 0
     before = (tmp_path / "labels.txt").read_text()
     assert main(["export", str(tmp_path / "second.keras")]) == 1
-    out = capsys.readouterr().out
-    assert "names the classes of first_none.tflite, which are others" in out
+    said = capsys.readouterr().err
+    assert "names the classes of first_none.tflite, which are others" in said
     assert (tmp_path / "labels.txt").read_text() == before
     # A file may replace itself.
     (tmp_path / "second.keras").replace(tmp_path / "first.keras")
@@ -103,12 +103,12 @@ def test_export_leaves_the_labels_of_other_files(tmp_path, capsys):
 
 def test_export_says_what_is_missing(folder, capsys):
     assert main(["export", str(folder / "none.keras")]) == 1
-    assert "which does not exist" in capsys.readouterr().out
+    assert "which does not exist" in capsys.readouterr().err
     assert main(["export", "NoNetwork:cifar10"]) == 1
-    assert "Received: name='NoNetwork:cifar10'" in capsys.readouterr().out
+    assert "Received: name='NoNetwork:cifar10'" in capsys.readouterr().err
     model = str(folder / "model.keras")
     assert main(["export", model, "--quantize", "int8"]) == 1
-    assert "--data FOLDER" in capsys.readouterr().out
+    assert "--data FOLDER" in capsys.readouterr().err
 
 
 class OddOne(keras.Layer):
@@ -125,25 +125,25 @@ def test_names_a_layer_that_it_cannot_load(command, tmp_path, capsys):
     model.save(tmp_path / "m.keras")
     file = [str(tmp_path / "m.tflite")] if command == "verify" else []
     assert main([command, str(tmp_path / "m.keras"), *file]) in (1, 2)
-    out = capsys.readouterr().out
-    assert "the layer 'odd_one' of class OddOne, which neither" in out
+    said = capsys.readouterr().err
+    assert "the layer 'odd_one' of class OddOne, which neither" in said
     (tmp_path / "m.keras").write_bytes(b"PK, but no more")
     assert main([command, str(tmp_path / "m.keras"), *file]) in (1, 2)
-    assert "m.keras cannot be loaded: " in capsys.readouterr().out
+    assert "m.keras cannot be loaded: " in capsys.readouterr().err
 
 
 def test_export_says_what_it_cannot_read(folder, tmp_path, capsys):
     model = str(folder / "model.keras")
     assert main(["export", model, "--labels", str(tmp_path / "none.txt")]) == 1
-    assert "none.txt" in capsys.readouterr().out
+    assert "none.txt" in capsys.readouterr().err
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     options = ["--quantize", "int8", "--data", str(tmp_path)]
     assert main(["export", model, *options]) == 1
-    assert "broken.jpg' cannot be read as an" in capsys.readouterr().out
+    assert "broken.jpg' cannot be read as an" in capsys.readouterr().err
     (tmp_path / "broken.npz").write_bytes(b"no arrays")
     options[-1] += "/broken.npz"
     assert main(["export", model, *options]) == 1
-    assert "broken.npz' cannot be read" in capsys.readouterr().out
+    assert "broken.npz' cannot be read" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_an_error_of_the_disk(tmp_path):
@@ -220,7 +220,7 @@ def test_verify_finds_the_test_images_of_a_run(tmp_path, capsys):
     file = str(tmp_path / "best_none.tflite")
     assert main(["export", model]) == 0
     assert main(["verify", model, file]) == 2
-    assert "Pass --data FOLDER" in capsys.readouterr().out
+    assert "Pass --data FOLDER" in capsys.readouterr().err
     config = json.dumps(smallest(seed=7).to_dict())
     (tmp_path / "config.json").write_text(config)
     results = {"environment": {"commit": "abc123"}}
@@ -283,7 +283,7 @@ def test_a_model_json_of_others_is_left_alone(folder, tmp_path, text, capsys):
     target = str(tmp_path / "model.tflite")
     command = ["export", str(folder / "model.keras"), "--output", target]
     assert main(command) == 1
-    assert "model.json is none of ours" in capsys.readouterr().out
+    assert "model.json is none of ours" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["model.json"]
     assert (tmp_path / "model.json").read_text() == text
 
@@ -315,10 +315,10 @@ def test_times_every_operation(folder):
 
 def test_benchmark_refuses_what_is_no_model(tmp_path, capsys):
     assert main(["benchmark", str(tmp_path / "none.tflite")]) == 1
-    assert "which does not exist" in capsys.readouterr().out
+    assert "which does not exist" in capsys.readouterr().err
     (tmp_path / "empty.tflite").write_bytes(b"no flatbuffer at all, surely")
     assert main(["benchmark", str(tmp_path / "empty.tflite")]) == 1
-    assert "it is no .tflite file" in capsys.readouterr().out
+    assert "it is no .tflite file" in capsys.readouterr().err
     with pytest.raises(ValueError, match="LiteRT cannot run"):
         benchmark._probe(str(tmp_path / "empty.tflite"), 1, 1)
 

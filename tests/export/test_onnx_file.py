@@ -89,7 +89,7 @@ def test_quantisation_is_for_tflite(tmp_path, capsys, kind):
     tiny_model(architecture=SMALLEST).save(model)
     arguments = ["export", model, "--format", kind, "--quantize", "int8"]
     assert main(arguments) == 1
-    assert "`--quantize` is for tflite files" in capsys.readouterr().out
+    assert "`--quantize` is for tflite files" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["m.keras"]
 
 

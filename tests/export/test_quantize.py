@@ -157,7 +157,7 @@ def test_plans_without_tuning(run_folder, folder, capsys, tmp_path):
 def test_says_which_extra_is_missing(folder, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tyro", None)
     assert quantize(folder / "m.keras") == 1
-    assert "pip install keras_ratn[train]" in capsys.readouterr().out
+    assert "pip install keras_ratn[train]" in capsys.readouterr().err
 
 
 def test_export_reads_the_images_of_the_run(run_folder, monkeypatch, capsys):
@@ -179,8 +179,9 @@ def test_export_reads_the_images_of_the_run(run_folder, monkeypatch, capsys):
     model = str(run_folder / "best.keras")
     assert convert.main([model, "--quantize", "int8"]) == 1
     assert seen["data"][0].shape[1:] == (32, 32, 3)
-    out = capsys.readouterr().out
-    assert "reading images from its training" in out and "seen enough" in out
+    said = capsys.readouterr()
+    assert "reading images from its training" in said.out
+    assert "seen enough" in said.err
 
 
 def test_export_says_why_it_cannot_read_them(run_folder, tmp_path, capsys):
@@ -192,11 +193,11 @@ def test_export_says_why_it_cannot_read_them(run_folder, tmp_path, capsys):
     file.write_text(json.dumps(config.to_dict()))
     arguments = ["export", str(tmp_path / "best.keras"), "--quantize", "int8"]
     assert main(arguments) == 1
-    out = capsys.readouterr().out
-    assert "pass others by --data" in out and "no.npz" in out
+    said = capsys.readouterr().err
+    assert "pass others by --data" in said and "no.npz" in said
     file.write_text("{}")
     assert main(arguments) == 1
-    assert "is no config of `ratn train`" in capsys.readouterr().out
+    assert "is no config of `ratn train`" in capsys.readouterr().err
     with pytest.raises(ValueError, match="Training images are square"):
         shape = (32, 40, 3)
         training_runs.images_of_run(run_folder / "best.keras", shape, 1)
@@ -225,7 +226,7 @@ def test_says_that_tfmot_is_missing(folder, tmp_path, monkeypatch, capsys):
     options = ["--data", folder / "data.npz", "--engine", "tfmot"]
     options += ["--run-dir", tmp_path / "run"]
     assert quantize(folder / "m.keras", *options) == 1
-    assert "there is no tf_keras" in capsys.readouterr().out
+    assert "there is no tf_keras" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -260,5 +261,5 @@ def test_says_what_is_wrong(folder, tmp_path, data, options, message, capsys):
     if data is not None:
         options += ["--data", folder / data]
     assert quantize(folder / "m.keras", *options) == 1
-    assert message in capsys.readouterr().out
+    assert message in capsys.readouterr().err
     assert not out.exists()
