@@ -45,8 +45,9 @@ class StopAtNaN(keras.callbacks.Callback):
             f"{what} at step {step}, at a learning rate "
             f"of {current_learning_rate(optimizer):.3g}. last.keras is "
             "the model of the last whole epoch, if there was one. Try a "
-            "smaller "
-            "--optimizer.learning-rate or --optimizer.clip-norm 1."
+            # Fields, for not every command has options of these names.
+            "smaller `optimizer.learning_rate`, or 1 for "
+            "`optimizer.clip_norm`."
         )
 
 

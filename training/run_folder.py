@@ -61,23 +61,30 @@ def check_folder(folder, config, option="--run-dir"):
                 f"Give the same options to resume it, or another {option}."
             )
         return
-    others = _foreign_names(folder)
-    if others:
-        names = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        raise RunError(
-            f"{folder} is not empty and holds no run: it has {names} and no "
-            f"{CONFIG}. Nothing in it was touched. Choose an empty folder or "
-            f"a new one by {option}."
-        )
+    refuse_foreign(folder, option)
 
 
-def _foreign_names(folder):
-    """What a folder holds that no killed run can have left there."""
+def refuse_foreign(folder, option, own=()):
+    """Refuses a folder with other things than what a command writes itself.
+
+    Args:
+        folder: `pathlib.Path`, which need not be there.
+        option: String. What chooses another folder, for the error.
+        own: Names of the files that the command may replace.
+    """
     try:
         names = sorted(os.listdir(folder)) if folder.is_dir() else []
     except OSError as error:
         raise RunError(f"Cannot read {folder}: {error.strerror}.") from error
-    return [name for name in names if _writer(name) is None]
+    # What a killed process left is its own, too.
+    others = [n for n in names if n not in own and _writer(n) is None]
+    if others:
+        names = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        raise RunError(
+            f"{folder} is not empty and holds no run that could go on or be "
+            f"replaced there, but {names}. Nothing in it was touched. Choose "
+            f"an empty folder or a new one by {option}."
+        )
 
 
 def open_run(folder, config, option="--run-dir"):

@@ -29,9 +29,11 @@ from .data.pixels import open_image
 from .data.places import IMAGE_SUFFIXES
 from .errors import RunError
 from .run_folder import make_folder
+from .run_folder import refuse_foreign
 from .runtime import keep_freed_memory
 
 IGNORED = 255  # the mask's value for pixels that count neither way
+OUTPUTS = ("best.keras", "results.json", "predictions.png")
 NUM_SHAPES = 160
 SHAPE_NAMES = ("background", "square", "disc")
 TINY = ResidualBackbone(
@@ -72,11 +74,14 @@ class Arguments:
     learning_rate: float = 3e-3
     """Of AdamW at the start; it falls to 0 by a cosine."""
     validation_share: float = 0.2
-    """Part of the pairs that is held out, on which mIoU is measured."""
+    """Part of the pairs whose mIoU chooses the best epoch."""
+    test_share: float = 0.2
+    """Part of the pairs on which the network of that epoch is measured; they
+    play no other part."""
     flip: bool = True
     """Whether training images are mirrored at random."""
     seed: int = 0
-    """Of weights, order, flips and the held-out pairs."""
+    """Of weights, order, flips and which pairs are held out."""
     out: str = "runs/segment"
     """Where the network, the results and a picture of predictions go."""
 
@@ -90,11 +95,13 @@ class Pairs:
         count: Integer.
         read: Function from a number to a pair of uint8 arrays: the image
             `(size, size, 3)` and the mask `(size, size)`.
+        names: Optional list of strings, what the images are called.
     """
 
     class_names: list
     count: int
     read: Callable
+    names: list | None = None
 
 
 def main(arguments=None):
@@ -133,24 +140,46 @@ def segment(arguments):
     keras.utils.set_random_seed(arguments.seed)
     pairs = load_pairs(arguments)
     folder = pathlib.Path(arguments.out)
+    _refuse_foreign(folder)
     make_folder(folder, "--out")
+    parts = split(pairs, arguments)
     network = build(arguments, pairs.class_names)
-    training, validation = _split(pairs, arguments, len(network.outputs))
+    training, validation, test = _batches(
+        pairs, parts, arguments, len(network.outputs)
+    )
+    counts = {part: len(numbers) for part, numbers in parts.items()}
     print(
-        f"{len(training.numbers)} training and {len(validation.numbers)} "
-        f"held-out images, classes: {', '.join(pairs.class_names)}",
+        ", ".join(f"{n} {part}" for part, n in counts.items())
+        + f" images, classes: {', '.join(pairs.class_names)}",
         flush=True,
     )
-    best = fit(network, training, validation, arguments, folder)
-    matrix = pixel_confusion(best, validation, len(pairs.class_names))
+    best, validation_miou = fit(
+        network, training, validation, arguments, folder
+    )
+    # Validation images chose the epoch: of all epochs, the one that suits them.
+    matrix = pixel_confusion(best, test, len(pairs.class_names))
     results = {
         "arguments": dataclasses.asdict(arguments),
+        "images": counts,
+        "test_images": _called(pairs, parts["test"]),
+        "validation_miou": validation_miou,
         **report(matrix, pairs.class_names),
     }
     publish_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
-    _draw(best, validation, pairs.class_names, folder / "predictions.png")
+    _draw(best, test, pairs.class_names, folder / "predictions.png")
     _print(results, folder)
     return results
+
+
+def _refuse_foreign(folder):
+    """Earlier results are replaced, and nothing else is."""
+    try:
+        earlier = json.loads((folder / "results.json").read_text())
+        if "miou" in earlier:
+            return
+    except (OSError, TypeError, ValueError):
+        pass
+    refuse_foreign(folder, "--out", OUTPUTS)
 
 
 def _check(arguments):
@@ -165,10 +194,19 @@ def _check(arguments):
                 f"--{field.replace('_', '-')} must be at least 1. Received: "
                 f"{getattr(arguments, field)}"
             )
-    if not 0 < arguments.validation_share < 1:
+    shares = {
+        "--validation-share": arguments.validation_share,
+        "--test-share": arguments.test_share,
+    }
+    for option, share in shares.items():
+        if not 0 < share < 1:
+            raise RunError(
+                f"{option} must be between 0 and 1. Received: {share}"
+            )
+    if sum(shares.values()) >= 1:
         raise RunError(
-            "--validation-share must be between 0 and 1. Received: "
-            f"{arguments.validation_share}"
+            f"{' and '.join(shares)} must leave images to train on. Received: "
+            f"{' and '.join(map(str, shares.values()))}, 1 or more together."
         )
 
 
@@ -242,7 +280,7 @@ def _folder_pairs(root, size):
             ) from error
         return _sized(image, whole, mask, stem, size)
 
-    return _checked(_names(root / "classes.txt"), len(stems), read)
+    return _checked(_names(root / "classes.txt"), len(stems), read, stems)
 
 
 def _open_mask(path):
@@ -257,12 +295,12 @@ def _open_mask(path):
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _checked(names, count, read):
+def _checked(names, count, read, image_names=None):
     """The pairs, each of which was read once: errors come before training."""
-    if count < 2:
+    if count < 3:
         raise RunError(
-            "Two pairs of image and mask at least are wanted, one of them "
-            f"held out. Received: {count}"
+            "Three pairs of image and mask at least are wanted: to train on, "
+            f"to choose the best epoch by, and to test on. Received: {count}"
         )
     highest = max(_highest(read(number)[1]) for number in range(count))
     names = names or [str(number) for number in range(highest + 1)]
@@ -272,7 +310,7 @@ def _checked(names, count, read):
             f"{highest}. Numbers go from 0 to {len(names) - 1}; {IGNORED} "
             "does not count."
         )
-    return Pairs(names, count, read)
+    return Pairs(names, count, read, image_names)
 
 
 def _files(folder, suffixes):
@@ -403,16 +441,38 @@ class Batches(keras.utils.PyDataset):
         self.epoch += 1
 
 
-def _split(pairs, arguments, copies):
-    """Training and held-out batches."""
-    held_out = round(pairs.count * arguments.validation_share)
-    held_out = min(max(held_out, 1), pairs.count - 1)
+def split(pairs, arguments):
+    """Which pairs play which part, the same for a seed.
+
+    Returns:
+        Dictionary from `"training"`, `"validation"` and `"test"` to arrays of
+        numbers, one at least in each.
+    """
     numbers = random(arguments.seed).permutation(pairs.count)
+    sizes = [
+        max(round(pairs.count * share), 1)
+        for share in (arguments.test_share, arguments.validation_share)
+    ]
+    while sum(sizes) >= pairs.count:  # of few pairs, rounded up
+        sizes[sizes.index(max(sizes))] -= 1
+    test, validation, training = np.split(numbers, np.cumsum(sizes))
+    return {"training": training, "validation": validation, "test": test}
+
+
+def _batches(pairs, parts, arguments, copies):
+    """Batches of the three parts; the last two in their order, as they are."""
     size, seed = arguments.batch_size, arguments.seed
-    return (
-        Batches(pairs, numbers[held_out:], size, seed, arguments.flip, copies),
-        Batches(pairs, numbers[:held_out], size, copies=copies),
+    training = Batches(
+        pairs, parts["training"], size, seed, arguments.flip, copies
     )
+    others = [parts["validation"], parts["test"]]
+    return training, *(Batches(pairs, n, size, copies=copies) for n in others)
+
+
+def _called(pairs, numbers):
+    """What images are called, or else their numbers, as JSON takes them."""
+    numbers = sorted(map(int, numbers))
+    return [pairs.names[n] for n in numbers] if pairs.names else numbers
 
 
 def build(arguments, class_names):
@@ -439,7 +499,7 @@ def serving(network):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Publishes the network whenever its mIoU on held-out images is best."""
+    """Publishes the network whenever its mIoU on validation images is best."""
 
     def __init__(self, network, path):
         super().__init__()
@@ -462,13 +522,13 @@ class KeepBest(keras.callbacks.Callback):
             if key.startswith("val_") and key.endswith("miou")
         )
         if value > self.best:
-            self.best = value
+            self.best = float(value)
             with published(self.path) as temporary:
                 self.network.save(temporary)
 
 
 def fit(network, training, validation, arguments, folder):
-    """Trains, and returns the network with the best mIoU."""
+    """Trains; returns the network with the best mIoU, and that."""
     outputs = len(network.outputs)
     optimizer = keras.optimizers.AdamW(
         keras.optimizers.schedules.CosineDecay(
@@ -497,16 +557,17 @@ def fit(network, training, validation, arguments, folder):
     optimizer.build(network.trainable_variables)
     # What is kept has no outputs that only training needs.
     served = keras.Model(network.inputs, network.outputs[0], name=network.name)
-    path = folder / "best.keras"
+    keeper = KeepBest(served, folder / "best.keras")
     with fused_batch_normalization(network):
         network.fit(
             training,
             validation_data=validation,
             epochs=arguments.epochs,
             verbose=2,
-            callbacks=[KeepBest(served, path)],
+            callbacks=[keeper],
         )
-    return keras.saving.load_model(path, compile=False)
+    best = keras.saving.load_model(keeper.path, compile=False)
+    return best, keeper.best
 
 
 def pixel_confusion(network, batches, classes):
@@ -581,7 +642,7 @@ def _print(results, folder):
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"mean IoU on held-out images: {results['miou']:.1%}")
+    table = Table(title=f"mean IoU on test images: {results['miou']:.1%}")
     table.add_column("class")
     table.add_column("IoU", justify="right")
     for row in results["classes"]:

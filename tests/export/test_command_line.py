@@ -403,3 +403,13 @@ def test_a_colon_in_a_path_is_no_name(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     assert training_runs.run_of("best.keras")["folder"] == str(folder)
     assert training_runs.run_of(by_name) is None
+
+
+def test_dollars_in_file_names_are_no_formulas(tmp_path):
+    run = {"median_ms": 1.0, "threads": 1}
+    results = {
+        "files": {"1$x^$.tflite": {"bytes": 10, "runs": [run]}},
+        "machine": {"int8_instructions": "none"},
+    }
+    benchmark.plot(results, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000

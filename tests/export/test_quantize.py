@@ -154,6 +154,17 @@ def test_plans_without_tuning(run_folder, folder, capsys, tmp_path):
     assert not run.exists()
 
 
+def test_a_folder_with_other_things_is_left_alone(
+    folder, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.setattr(training_runs, "open_source", None)  # before images
+    options = ["--data", folder / "data.npz", "--run-dir", tmp_path]
+    assert quantize(folder / "m.keras", *options) == 1
+    assert "is not empty and holds no run" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_says_which_extra_is_missing(folder, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tyro", None)
     assert quantize(folder / "m.keras") == 1

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -55,12 +57,13 @@ def test_network_is_trained_kept_and_measured(model, tmp_path, capsys):
     command += ["--image-size", "32", "--out", str(tmp_path / "run")]
     assert segmentation.main(command) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    # 4 of 20 held out, two rows of each not counted.
+    # 4 of 20 to test on, two rows of each not counted.
+    assert results["images"] == {"training": 12, "validation": 4, "test": 4}
     assert results["pixels"] == 4 * 30 * 32
     assert [row["class"] for row in results["classes"]] == names
     assert (tmp_path / "run" / "predictions.png").stat().st_size > 1000
     out = capsys.readouterr().out
-    assert f"mean IoU on held-out images: {results['miou']:.1%}" in (
+    assert f"mean IoU on test images: {results['miou']:.1%}" in (
         " ".join(out.split())
     )
 
@@ -73,20 +76,105 @@ def test_network_is_trained_kept_and_measured(model, tmp_path, capsys):
     metric = keras.metrics.MeanIoU(3, ignore_class=IGNORED)
     metric.update_state(masks[held_out].astype("int32"), predicted)
     assert float(metric.result()) == pytest.approx(results["miou"], abs=2e-3)
+    assert results["test_images"] == sorted(held_out)
+
+
+def test_what_chooses_the_epoch_does_not_test(folder, tmp_path, monkeypatch):
+    """Training reads no image that the network is measured on."""
+    read, reading = {"choosing": set(), "testing": set()}, None
+    load = segmentation.load_pairs
+
+    def watched(arguments):
+        pairs = load(arguments)
+
+        def read_pair(number):
+            if reading:
+                read[reading].add(pairs.names[number])
+            return pairs.read(number)
+
+        return dataclasses.replace(pairs, read=read_pair)
+
+    def fit(network, training, validation, *_):
+        nonlocal reading
+        reading = "choosing"
+        for batches in (training, validation):
+            for index in range(len(batches)):
+                batches[index]
+        reading = "testing"
+        return segmentation.serving(network), 0.5
+
+    for number in range(20):
+        for part, ending in (("images", "jpg"), ("masks", "png")):
+            shutil.copy(
+                folder / part / f"0.{ending}",
+                folder / part / f"more{number}.{ending}",
+            )
+    monkeypatch.setattr(segmentation, "load_pairs", watched)
+    monkeypatch.setattr(segmentation, "fit", fit)
+    results = segmentation.segment(
+        Arguments(
+            data=str(folder),
+            model="tiny_eanet",
+            image_size=32,
+            out=str(tmp_path / "run"),
+        )
+    )
+    assert read["testing"] == set(results["test_images"])
+    assert not read["testing"] & read["choosing"]
+    assert (len(read["testing"]), len(read["choosing"])) == (5, 18)
+    assert results["validation_miou"] == 0.5
+
+
+def test_a_folder_with_other_things_is_left_alone(folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in ("config.json", "best.keras", "results.json"):
+        (out / name).write_text("{}")  # of `ratn train`
+    command = ["--data", folder, "--out", out]
+    assert "run that could go on or be replaced there, but config.json." in (
+        _error(command, capsys)
+    )
+    assert (out / "best.keras").read_text() == "{}"
+    # Its own it replaces, of a run that was killed, too.
+    (out / "config.json").unlink()
+    segmentation._refuse_foreign(out)
+    (out / "results.json").write_text('{"miou": 0.5}')
+    (out / "notes.txt").write_text("mine")
+    segmentation._refuse_foreign(out)
+
+
+def test_parts_are_a_function_of_the_seed_and_never_empty():
+    def parts(count, **changes):
+        pairs = segmentation.Pairs(["a"], count, None)
+        return segmentation.split(pairs, Arguments(**changes))
+
+    first, again, other = (parts(50, seed=seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(first[part], again[part]) for part in first)
+    assert not np.array_equal(first["test"], other["test"])
+    for count in (3, 4, 5, 50):
+        for shares in ((0.2, 0.2), (0.01, 0.98), (0.5, 0.49), (0.3, 0.3)):
+            found = parts(
+                count, validation_share=shares[0], test_share=shares[1]
+            )
+            assert min(map(len, found.values())) >= 1
+            together = np.concatenate(list(found.values()))
+            assert sorted(together) == list(range(count))
+    sizes = [len(x) for x in parts(50, test_share=0.1).values()]
+    assert sizes == [35, 10, 5]
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two photos, one of which is lying, and their masks."""
+    """Three photos, one of which is lying, and their masks."""
     root = tmp_path / "photos"
     for part in ("images", "masks"):
         (root / part).mkdir(parents=True)
-    for number in range(2):
+    for number in (0, 1, 9):
         image = Image.new("RGB", (40, 60), (10 * number, 0, 0))
-        mask = Image.fromarray(np.full((60, 40), number, np.uint8))
+        mask = Image.fromarray(np.full((60, 40), number % 9, np.uint8))
         mask.save(root / "masks" / f"{number}.png")
         exif = image.getexif()
-        if number:
+        if number == 1:
             image = image.transpose(Image.Transpose.ROTATE_90)
             exif[0x0112] = 6  # turn it by 90 degrees to look at it
         image.save(root / "images" / f"{number}.jpg", exif=exif)
@@ -148,6 +236,11 @@ def _error(arguments, capsys):
         (["--epochs", "0"], "--epochs must be at least 1"),
         (["--batch-size", "0"], "--batch-size must be at least 1"),
         (["--validation-share", "1"], "between 0 and 1. Received: 1"),
+        (["--test-share", "0"], "--test-share must be between 0 and 1."),
+        (
+            ["--test-share", "0.5", "--validation-share", "0.5"],
+            "must leave images to train on. Received: 0.5 and 0.5",
+        ),
         (["--data", "nowhere"], "nothing to segment: 'nowhere'"),
         (["--image-size", "16"], "Height and width must be at least 32"),
         (["--out", "/proc/nowhere"], "Choose another one by --out"),
@@ -191,7 +284,7 @@ def test_folders_that_do_not_fit(folder, capsys):
         ({"images": np.zeros((2, 32, 32, 3))}, "must be of type uint8"),
         (
             {"images": np.zeros((1, 32, 32, 3), np.uint8), "masks": 1},
-            "Two pairs of image and mask at least",
+            "Three pairs of image and mask at least",
         ),
     ],
 )
