@@ -5,6 +5,9 @@ import math
 
 import keras
 
+from keras_ratn._matrix_products import einsum_macs
+from keras_ratn._matrix_products import hides
+from keras_ratn._matrix_products import product_macs
 from keras_ratn._replay import replay
 from keras_ratn.layers.upsampling import BilinearUpsampling2D
 
@@ -23,10 +26,21 @@ _TRANSPOSED = (
 # Keras's own that compute more than their parts, or hide them.
 _NOT_UNDERSTOOD = (
     keras.layers.Bidirectional,
+    keras.layers.FlaxLayer,
+    keras.layers.JaxLayer,
     keras.layers.RNN,
+    keras.layers.TFSMLayer,
+    keras.layers.TorchModuleWrapper,
     keras.layers.Wrapper,
-    keras.layers.GroupQueryAttention,
 )
+# Keras's own that are opened: these have dense layers inside, ...
+_WITH_DENSE_LAYERS = (
+    keras.Model,
+    keras.layers.GroupQueryAttention,
+    keras.layers.MultiHeadAttention,
+)
+# ... and these only matrix products.
+_WITH_PRODUCTS = (keras.layers.Dot, keras.layers.Lambda)
 
 
 def count_macs(model, input_shape=None, matrix_products=False):
@@ -43,15 +57,17 @@ def count_macs(model, input_shape=None, matrix_products=False):
             Defaults to the model's own.
         matrix_products: Boolean. Whether the matrix products inside attention
             layers count too, such as those of queries and keys: what attention
-            over positions costs, though most papers leave it out. Defaults to
-            `False`.
+            over positions costs, though most papers leave it out. So do those
+            of `keras.ops` (`matmul`, `einsum`, `dot`, ...) anywhere else.
+            Defaults to `False`.
 
     Returns:
         Integer.
 
     Raises:
-        ValueError: For recurrent layers, wrappers and grouped-query attention
-            of Keras, which are not understood, and for sizes left open.
+        ValueError: For layers that are not understood (recurrent ones,
+            wrappers, loops, layers of other frameworks), which it names, and
+            for sizes left open.
 
     Example:
 
@@ -195,9 +211,10 @@ def _first(outputs):
 
 def _macs(layer, args, kwargs, outputs, matrix_products):
     if isinstance(layer, keras.layers.Dense):
-        return _values(outputs) * layer.kernel.shape[0]
+        return _values(layer, outputs) * layer.kernel.shape[0]
     if isinstance(layer, keras.layers.EinsumDense):
-        return _einsum_macs(layer, args)
+        shapes = _first(args).shape, layer.kernel.shape
+        return einsum_macs(layer.equation, shapes)[0]
     if isinstance(layer, _CONVOLUTIONS):
         return _positions(layer, outputs) * math.prod(layer.kernel.shape)
     if isinstance(layer, _TRANSPOSED):
@@ -207,51 +224,74 @@ def _macs(layer, args, kwargs, outputs, matrix_products):
     ):
         kernels = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
         return _positions(layer, outputs) * sum(map(math.prod, kernels))
-    if matrix_products and type(layer).__name__ == "Matmul":
-        return _values(outputs) * args[0].shape[-1]
-    if isinstance(layer, _NOT_UNDERSTOOD):
-        raise ValueError(
-            f"What the layer {layer.name!r} of class {type(layer).__name__} "
-            "costs is not known here. Count the rest of the model without it."
-        )
-    if not _is_composite(layer):
+    if isinstance(layer, _NOT_UNDERSTOOD) or hides(layer):
+        raise ValueError(_not_known(layer))
+    if not isinstance(layer, keras.Layer):
+        if not matrix_products:
+            return 0
+        _values(layer, outputs)
+        return product_macs(layer, args, kwargs, outputs)
+    if matrix_products and isinstance(layer, keras.layers.Attention):
+        return _attention_macs(layer, keras.tree.flatten((args, kwargs)))
+    if not _is_composite(layer, matrix_products):
         return 0
     return _macs_inside(layer, args, kwargs, matrix_products)
 
 
-def _values(tensors):
-    return math.prod(_first(tensors).shape[1:])
+def _not_known(layer):
+    return (
+        f"What the layer {layer.name!r} of class {type(layer).__name__} "
+        "costs is not known here. Count the rest of the model without it."
+    )
+
+
+def _values(layer, tensors):
+    """Of one sample: merged with other axes or not, the batch is of one."""
+    shape = _first(tensors).shape
+    if None in shape:
+        raise ValueError(
+            f"{_not_known(layer)} The size of its output is open: {shape}"
+        )
+    return math.prod(shape)
 
 
 def _positions(layer, tensors):
     """Pixels of the map: all of its size but batch and channels."""
-    shape = _first(tensors).shape[1:]
-    channels = shape[-1 if layer.data_format == "channels_last" else 0]
-    return math.prod(shape) // channels
+    shape = _first(tensors).shape
+    channels = shape[-1 if layer.data_format == "channels_last" else 1]
+    return _values(layer, tensors) // channels
 
 
-def _einsum_macs(layer, inputs):
-    """Each value of the input, times the kernel's axes that it has not.
+def _attention_macs(layer, tensors):
+    """Scores of each query and value, and the mixture of the values."""
+    queries, values = tensors[:2]
+    channels = queries.shape[-1]
+    if isinstance(layer, keras.layers.AdditiveAttention):
+        # Sums, or products with a vector of weights.
+        channels = channels if layer.use_scale else 0
+    elif layer.score_mode == "concat":
+        channels = 0
+    pairs = _values(layer, queries) // queries.shape[-1] * values.shape[-2]
+    return pairs * (channels + values.shape[-1])
 
-    Not by letters alone, since "..." stands for axes of the input.
-    """
-    letters, kernel_letters = layer.equation.split("->")[0].split(",")
-    sizes = zip(kernel_letters, layer.kernel.shape)
-    added = [size for letter, size in sizes if letter not in letters]
-    return _values(inputs) * math.prod(added)
 
-
-def _is_composite(layer):
-    """Keras's own layers but these hold no convolution or dense layer."""
+def _is_composite(layer, matrix_products):
+    """Keras's own layers but some hold no convolution or dense layer."""
     if isinstance(layer, BilinearUpsampling2D):
         return False  # resizes by matrix products: they do not count
-    own = (keras.Model, keras.layers.MultiHeadAttention)
-    builtin = type(layer).__module__.partition(".")[0] == "keras"
-    return isinstance(layer, own) or not builtin
+    if type(layer).__module__.partition(".")[0] != "keras":
+        return True
+    own = _WITH_DENSE_LAYERS + (_WITH_PRODUCTS if matrix_products else ())
+    return isinstance(layer, own)
 
 
 def _macs_inside(layer, args, kwargs, matrix_products):
-    outputs = layer.call(*args, **kwargs)
+    try:
+        outputs = layer.call(*args, **kwargs)
+    except Exception as error:  # of whatever it calls in place of `keras.ops`
+        raise ValueError(
+            f"{_not_known(layer)} Opening it gave: {error}"
+        ) from error
     inputs = [
         tensor
         for tensor in keras.tree.flatten((args, kwargs))

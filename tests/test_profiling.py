@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 import keras_ratn
 
@@ -204,3 +205,195 @@ def test_matrix_products_by_hand(layer, macs, products):
     assert keras_ratn.count_macs(model) == macs
     both = keras_ratn.count_macs(model, matrix_products=True)
     assert both - macs == products
+
+
+def _products(function, *shapes):
+    """What the matrix products of a graph of these inputs add."""
+    inputs = [keras.Input(shape) for shape in shapes]
+    model = keras.Model(inputs, function(*inputs))
+    both = keras_ratn.count_macs(model, matrix_products=True)
+    return both - keras_ratn.count_macs(model)
+
+
+# T = 5 queries of 8 channels; S = 3 keys and values.
+T, S = (5, 8), (3, 8)
+ATTENTIONS = {
+    # two heads: 4 channels of each key, 4 of each value
+    "mha": (
+        lambda x: keras.layers.MultiHeadAttention(2, 4)(x, x),
+        (T,),
+        2 * 5 * 5 * (4 + 4),
+    ),
+    "mha with scores": (
+        lambda x: keras.layers.MultiHeadAttention(2, 4)(
+            x, x, return_attention_scores=True
+        ),
+        (T,),
+        2 * 5 * 5 * (4 + 4),
+    ),
+    "mha with dropout": (
+        lambda x: keras.layers.MultiHeadAttention(2, 4, dropout=0.1)(x, x),
+        (T,),
+        2 * 5 * 5 * (4 + 4),
+    ),
+    "mha of two": (
+        lambda x, y: keras.layers.MultiHeadAttention(2, 4, 6)(x, value=y),
+        (T, S),
+        2 * 5 * 3 * (4 + 6),
+    ),
+    "mha over maps": (
+        lambda x: keras.layers.MultiHeadAttention(2, 4, attention_axes=(1, 2))(
+            x, x
+        ),
+        ((5, 3, 8),),
+        2 * 15 * 15 * (4 + 4),
+    ),
+    # four heads of queries share two of keys and values
+    "gqa": (
+        lambda x, y: keras.layers.GroupQueryAttention(4, 4, 2)(x, y),
+        (T, S),
+        4 * 5 * 3 * (4 + 4),
+    ),
+    "attention": (
+        lambda x, y: keras.layers.Attention()([x, y]),
+        (T, S),
+        5 * 3 * (8 + 8),
+    ),
+    "attention with keys": (
+        lambda x, y, z: keras.layers.Attention()([x, y, z]),
+        (T, (3, 6), S),
+        5 * 3 * (8 + 6),
+    ),
+    "concatenated attention": (
+        lambda x, y: keras.layers.Attention(score_mode="concat")([x, y]),
+        (T, S),
+        5 * 3 * 8,
+    ),
+    "additive attention": (
+        lambda x, y: keras.layers.AdditiveAttention()([x, y]),
+        (T, S),
+        5 * 3 * (8 + 8),
+    ),
+    "additive attention without weights": (
+        lambda x, y: keras.layers.AdditiveAttention(use_scale=False)([x, y]),
+        (T, S),
+        5 * 3 * 8,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_keras_own_attention_by_hand(name):
+    function, shapes, macs = ATTENTIONS[name]
+    assert _products(function, *shapes) == macs
+
+
+def test_projections_of_keras_own_attention_by_hand():
+    inputs = keras.Input(T), keras.Input(S)
+    layer = keras.layers.GroupQueryAttention(4, 4, 2)
+    model = keras.Model(inputs, layer(*inputs))
+    # queries and outputs of 4 x 4, keys and values of 2 x 4
+    expected = 2 * 5 * 8 * 16 + 2 * 3 * 8 * 8
+    assert keras_ratn.count_macs(model) == expected
+
+
+OPERATIONS = {
+    "matmul": (lambda x: x @ ops.ones((8, 7)), (T,), 5 * 8 * 7),
+    "constant first": (lambda x: ops.ones((2, 5)) @ x, (T,), 2 * 5 * 8),
+    "dot": (lambda x: ops.dot(x, ops.ones((8, 7))), (T,), 5 * 8 * 7),
+    "dot with a scalar": (lambda x: ops.dot(x, 2.0), (T,), 0),
+    "tensordot": (
+        lambda x: ops.tensordot(x, ops.ones((5, 8, 7)), axes=2),
+        (T,),
+        5 * 8 * 7,
+    ),
+    "tensordot by axes": (
+        lambda x: ops.tensordot(x, ops.ones((7, 5)), axes=[[1], [1]]),
+        (T,),
+        5 * 8 * 7,
+    ),
+    "einsum": (
+        lambda x, y: ops.einsum("bic,bjc->bij", x, y),
+        (T, S),
+        5 * 3 * 8,
+    ),
+    "einsum with dots": (
+        lambda x: ops.einsum("...c,cd->...d", x, ops.ones((8, 7))),
+        (T,),
+        5 * 8 * 7,
+    ),
+    # The mean of y over its positions comes first.
+    "einsum of a sum": (
+        lambda x, y: ops.einsum("bic,bjc->bi", x, y),
+        (T, S),
+        5 * 8,
+    ),
+    "gate by einsum": (
+        lambda x: ops.einsum("bic,c->bic", x, ops.ones(8)),
+        (T,),
+        0,
+    ),
+    "sum by einsum": (lambda x: ops.einsum("bic->bc", x), (T,), 0),
+    "dot layer": (
+        lambda x, y: keras.layers.Dot(axes=2)([x, y]),
+        (T, S),
+        5 * 3 * 8,
+    ),
+    "lambda": (
+        lambda x: keras.layers.Lambda(lambda x: x @ ops.ones((8, 7)))(x),
+        (T,),
+        5 * 8 * 7,
+    ),
+    "attention": (
+        lambda x, y: ops.dot_product_attention(x, y, y),
+        ((5, 2, 4), (3, 2, 4)),
+        2 * 5 * 3 * (4 + 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_by_hand(name):
+    function, shapes, macs = OPERATIONS[name]
+    assert _products(function, *shapes) == macs
+
+
+def test_axes_that_are_merged_with_the_batch_count():
+    def windows(x):
+        x = ops.reshape(x, (-1, 2, 8))  # (B 3, 2, 8)
+        return x @ ops.transpose(x, (0, 2, 1))
+
+    assert _products(windows, (6, 8)) == 3 * 2 * 2 * 8
+    inputs = keras.Input((6, 8))
+    dense = keras.layers.Dense(7)(ops.reshape(inputs, (-1, 2, 8)))
+    assert keras_ratn.count_macs(keras.Model(inputs, dense)) == 6 * 8 * 7
+
+
+class OfAnotherLibrary(keras.Layer):
+    def call(self, inputs):
+        return ops.convert_to_tensor(np.asarray(inputs))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (
+            lambda x: ops.einsum("bic,cd,de->bie", x, *2 * [ops.ones((8, 8))]),
+            "'einsum.*two tensors each",
+        ),
+        (lambda x: ops.map(lambda row: row @ ops.ones((8, 7)), x), "'map"),
+        (lambda x: OfAnotherLibrary(name="other")(x), "'other'.*Opening it"),
+        (
+            lambda x: keras.layers.Lambda(
+                np.asarray, output_shape=(5, 8), name="hidden"
+            )(x),
+            "'hidden'.*Opening it",
+        ),
+    ],
+)
+def test_products_that_cannot_be_counted_are_named(function, named):
+    with pytest.raises(ValueError, match=named):
+        _products(function, T)
