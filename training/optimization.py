@@ -64,6 +64,18 @@ class LinearSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return {k: getattr(self, k) for k in ("rate", "warmup", "total")}
 
 
+def part_of(name):
+    """The part of a network that a layer of that name belongs to.
+
+    `stage2_attention1` belongs to `stage2`, all that makes the first maps or
+    tokens to the stem, and what follows the last stage to the classifier.
+    """
+    if name.startswith(("stem", "token", "class_token")):
+        return "stem"
+    part = name.partition("_")[0]
+    return "predictions" if part == "final" else part
+
+
 def learning_rate_factors(config, network):
     """By how much each trainable variable's learning rate is multiplied.
 
@@ -81,9 +93,7 @@ def learning_rate_factors(config, network):
         return None
     parts, factors = [], []
     for layer in network.layers:
-        # `stage2_attention1` belongs to `stage2`.
-        part = layer.name.partition("_")[0]
-        part = "predictions" if part == "final" else part
+        part = part_of(layer.name)
         biases = {id(b.beta) for b in batch_normalizations(layer)}
         for variable in layer.trainable_variables:
             parts.append(part)

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from training_runs import smallest
 
+from keras_ratn.models.eamlp import EAMLPArchitecture
+from keras_ratn.models.rest import ResTArchitecture
 from training import configs
 from training.config import Experiment
 from training.config import OptimizerConfig
@@ -190,6 +192,38 @@ def test_muon_is_refused_where_it_has_nothing_to_do():
     check_optimizer(
         dataclasses.replace(config, optimizer=OptimizerConfig("sgd")), network
     )
+
+
+REST = ResTArchitecture((8, 16, 24, 32), (1, 1, 1, 1))
+EAMLP = EAMLPArchitecture(16, 2, 2, 2, token_width=8)
+
+
+@pytest.mark.parametrize(
+    "architecture, parts",
+    [
+        (REST, ["stem", "stage1", "stage2", "stage3", "stage4", "predictions"]),
+        (EAMLP, ["stem", "block1", "block2", "predictions"]),
+    ],
+    ids=["ResT", "EAMLP"],
+)
+def test_each_part_is_slower_than_the_next_once(architecture, parts):
+    """However many layers the stem is made of."""
+    inputs = keras.Input((32, 32, 3))
+    x = architecture.features(inputs, "channels_last")
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(2, name="predictions")(x)
+    network = keras.Model(inputs, x)
+    optimizer = OptimizerConfig(layer_decay=0.1)
+    factors = learning_rate_factors(smallest(optimizer=optimizer), network)
+    expected = []
+    for variable in network.trainable_variables:
+        begin = variable.path.partition("_")[0].partition("/")[0]
+        begin = {"final": "predictions"}.get(begin, begin)
+        # What is in no stage or block comes before all of them.
+        index = parts.index(begin) if begin in parts else 0
+        expected.append(0.1 ** (len(parts) - 1 - index))
+    assert len({round(np.log10(e)) for e in expected}) == len(parts)
+    np.testing.assert_allclose(factors, expected)
 
 
 @pytest.mark.parametrize("name", configs.NAMES)
