@@ -6,20 +6,37 @@ from keras import ops
 
 from keras_ratn.layers import BilinearUpsampling2D
 from keras_ratn.layers import ClassificationHead
+from keras_ratn.layers import FakeQuantization
+from keras_ratn.layers import QuantizationAwareConv2D
+from keras_ratn.layers import QuantizationAwareDense
+from keras_ratn.layers import QuantizationAwareDepthwiseConv2D
+from keras_ratn.layers import QuantizationAwareRescaling
 
+from .calls import call_arguments
+from .calls import symbolic_tensors
+from .layer_copies import copied
+from .layer_copies import Names
+from .layer_copies import take_weights
 from .merged_normalization import merge_normalizations
 from .opened_graph import channels_last_float32_copy
 from .opened_graph import consumers
 from .opened_graph import deep_recursion
+from .opened_graph import elementary_layers
 from .opened_graph import functional
 from .opened_graph import input_tensor
 from .opened_graph import open_up
-from .opened_graph import renamed
-from .opened_graph import symbolic_tensors
 
 # Of so few channels a plain convolution, with zeros off the diagonal, takes
 # LiteRT half of the time of a depthwise one (`tests/benchmarks/README.md`).
 MOST_COLOURS = 4
+# What quantisation-aware models are made of.
+_ROUNDING = (
+    FakeQuantization,
+    QuantizationAwareConv2D,
+    QuantizationAwareDense,
+    QuantizationAwareDepthwiseConv2D,
+    QuantizationAwareRescaling,
+)
 
 
 def deploy_graph(
@@ -45,7 +62,8 @@ def deploy_graph(
     into the convolutions around them (`merge_normalizations`): that leaves
     `MaxPooling2D` of single pixels with a ReLU (MAX_POOL_2D), or a sum with
     constants, `Rescaling` by 1, with a ReLU (ADD). Residual attention M T + T
-    is computed as (M + 1) T then.
+    is computed as (M + 1) T then, and sums and products of more than two
+    tensors as several of two.
 
     What the options of the networks become:
 
@@ -95,6 +113,7 @@ def deploy_graph(
     >>> phone_model = keras_ratn.export.deploy_graph(model)
     """
     model = functional(model)
+    _refuse_rounding(model)
     inputs = input_tensor(model, input_shape)
     with deep_recursion():
         flat = open_up(
@@ -111,6 +130,18 @@ def deploy_graph(
         if not integers:
             return rewritten
         return merge_normalizations(rewritten, rewriter.widths)
+
+
+def _refuse_rounding(model):
+    for layer in elementary_layers(model):
+        if isinstance(layer, _ROUNDING):
+            raise ValueError(
+                "A quantisation-aware model computes as one int8 file and "
+                "becomes no other: write that by `to_tflite(..., "
+                "quantize='int8')`; anything else needs the model that it "
+                f"was made of. Received: {model.name!r} with the layer "
+                f"{layer.name!r} of class {type(layer).__name__}"
+            )
 
 
 def _kind(operation):
@@ -148,14 +179,13 @@ class _Rewriter:
         self.widths = {}
         # ids of tensors that are masks; id of a product -> its factors
         self.masks, self.factors = set(), {}
-        self.names = set()
+        self.name = Names()
         self.kept = []
 
     def rewrite(self, layer, *args, **kwargs):
         before = set(self.foldable)
-        if _kind(layer) in _REWRITES and not _is_more_than_its_layer(
-            layer, args
-        ):
+        args, kwargs = call_arguments(layer, args, kwargs)
+        if _is_rewritable(layer, args, kwargs):
             x = symbolic_tensors(args)
             tensor = x[0] if len(x) == 1 else x
             outputs = _REWRITES[_kind(layer)](self, layer, tensor, **kwargs)
@@ -167,14 +197,6 @@ class _Rewriter:
         self.number += 1
         self.kept.append(outputs)
         return outputs
-
-    def name(self, wanted):
-        name, number = wanted, 1
-        while name in self.names:
-            number += 1
-            name = f"{wanted}_{number}"
-        self.names.add(name)
-        return name
 
     # === Convolutions and what folds into them ===
 
@@ -273,10 +295,13 @@ class _Rewriter:
         return self.scale_and_shift(layer, x, scale, shift, width)
 
     def normalization(self, layer, x, **_):
-        channels = x.shape[-1]
-        deviation = np.maximum(np.sqrt(_array(layer.variance)), 1e-7)
-        mean = np.broadcast_to(_array(layer.mean).ravel(), channels)
-        deviation = np.broadcast_to(deviation.ravel(), channels)
+        mean, variance = _array(layer.mean), _array(layer.variance)
+        *others, channels = mean.shape  # mostly (1, 1, 1, channels)
+        if set(others) != {1} or channels not in (1, x.shape[-1]):
+            return self.kept_as_it_is(layer, x)  # of single pixels, or rows
+        deviation = np.maximum(np.sqrt(variance), 1e-7)
+        mean = np.broadcast_to(mean.ravel(), x.shape[-1])
+        deviation = np.broadcast_to(deviation.ravel(), x.shape[-1])
         if layer.invert:
             return self.scale_and_shift(layer, x, deviation, mean)
         return self.scale_and_shift(layer, x, 1 / deviation, -mean / deviation)
@@ -347,14 +372,14 @@ class _Rewriter:
     # === What takes over unchanged ===
 
     def same(self, layer, x, **_):
-        return renamed(layer, self.name(layer.name))(x)
+        return copied(layer, name=self.name(layer.name))(x)
 
     def kept_as_it_is(self, layer, *args, **kwargs):
         """Another layer of Keras, an operation, or one that stays closed."""
-        new = renamed(layer, self.name(layer.name))
+        new = copied(layer, name=self.name(layer.name))
         outputs = new(*args, **kwargs)
         if isinstance(layer, keras.Layer):
-            new.set_weights(layer.get_weights())
+            take_weights(new, layer)
         return outputs
 
     def cast(self, layer, x, **kwargs):
@@ -378,12 +403,22 @@ class _Rewriter:
     def relu(self, layer, x, **_):
         return keras.layers.ReLU(name=self.name("relu"))(x)
 
+    def relu_layer(self, layer, x, **_):
+        only_slopes = not layer.threshold and layer.max_value is None
+        if self.integers and layer.negative_slope and only_slopes:
+            return keras.layers.LeakyReLU(
+                layer.negative_slope, name=self.name(layer.name)
+            )(x)
+        return self.same(layer, x)
+
     def sigmoid(self, layer, x, **_):
         name = self.name("sigmoid")
         return self._mask(keras.layers.Activation("sigmoid", name=name)(x))
 
     def add(self, layer, x, **_):
-        if self.integers and len(x) == 2:
+        if self.integers and len(x) > 2:
+            return self.add(layer, [self.add(layer, x[:2]), *x[2:]])
+        if self.integers:
             for product, trunk in (x, x[::-1]):
                 mask = self._mask_of(product, trunk)
                 if mask is not None:
@@ -403,6 +438,8 @@ class _Rewriter:
         return multiply([one(mask), trunk])
 
     def multiply(self, layer, x, **_):
+        if self.integers and len(x) > 2:
+            return self.multiply(layer, [self.multiply(layer, x[:2]), *x[2:]])
         outputs = keras.layers.Multiply(name=self.name("multiply"))(x)
         self.factors[id(outputs)] = x
         return outputs
@@ -506,13 +543,22 @@ class _Rewriter:
         return keras.layers.Cropping2D(surplus, name=f"{name}_crop")(x)
 
 
+def _is_rewritable(operation, args, kwargs):
+    """Whether there is a rewrite for what is called, with these arguments."""
+    is_plain = set(kwargs) <= {"target_size"}
+    if isinstance(operation, keras.Layer) and not is_plain:
+        return False
+    known = _kind(operation) in _REWRITES
+    return known and not _is_more_than_its_layer(operation, args)
+
+
 def _is_more_than_its_layer(operation, args):
     """Whether an operation does what the rewrite of its kind does not."""
     kind, x = _kind(operation), symbolic_tensors(args)
     if kind == "Concatenate":
         return operation.axis not in (-1, len(x[0].shape) - 1)
     if isinstance(operation, keras.Layer):
-        return False
+        return kind in ("Add", "Multiply", "Subtract") and len(x) < 2
     if kind == "Mean":
         over_positions = len(x[0].shape) == 4 and operation.keepdims
         return not over_positions or tuple(operation.axis or ()) != (1, 2)
@@ -563,6 +609,7 @@ _REWRITES = {
     "BilinearUpsampling2D": _Rewriter.bilinear,
     "TransposedUpsampling2D": _Rewriter.transposed,
     "Relu": _Rewriter.relu,
+    "ReLU": _Rewriter.relu_layer,
     "Sigmoid": _Rewriter.sigmoid,
     "Add": _Rewriter.add,
     "Multiply": _Rewriter.multiply,
@@ -578,7 +625,6 @@ _REWRITES = {
             "GlobalAveragePooling2D",
             "GlobalMaxPooling2D",
             "MaxPooling2D",
-            "ReLU",
             "Softmax",
             "UpSampling2D",
             "ZeroPadding2D",
@@ -587,9 +633,12 @@ _REWRITES = {
     ),
     **dict.fromkeys(
         (
+            "ActivityRegularization",
+            "AlphaDropout",
             "Dropout",
             "GaussianDropout",
             "GaussianNoise",
+            "Identity",
             "RandomBrightness",
             "RandomContrast",
             "RandomFlip",

@@ -20,8 +20,9 @@ import numpy as np
 
 from keras_ratn.layers import BilinearUpsampling2D
 
+from .layer_copies import copied
+from .layer_copies import take_weights
 from .opened_graph import connections
-from .opened_graph import renamed
 
 # How much wider than most the values of one channel may be. A channel with
 # wide values gets small scales, of which 8 bits would leave little in a kernel
@@ -101,12 +102,12 @@ class _Merger:
         if layer in self.relus:
             name = f"{layer.name}_bound"
             args = [keras.layers.MaxPooling2D(1, name=name)(*args)]
-        new = renamed(layer, layer.name)
+        new = copied(layer, name=layer.name)
         outputs = new(*args, **kwargs)
         if layer in self.weights:
             new.set_weights([w.astype("float32") for w in self.weights[layer]])
         elif isinstance(layer, keras.Layer):
-            new.set_weights(layer.get_weights())
+            take_weights(new, layer)
         return outputs
 
     def _weights_of(self, layer):

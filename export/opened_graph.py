@@ -8,7 +8,14 @@ import sys
 import keras
 
 from keras_ratn.layers import AttentionModule
-from keras_ratn.layers._channels_first import layer_class
+
+from .calls import call_arguments
+from .calls import symbolic_tensors
+from .channels_last import in_channels_last
+from .channels_last import is_channels_first
+from .layer_copies import copied
+from .layer_copies import take_weights
+from .layer_copies import unsupported
 
 # Keras walks a graph of single layers recursively; Attention-452 has
 # thousands of them in a row.
@@ -80,78 +87,62 @@ def image_shape(model):
     return (*shape[1:], shape[0]) if is_channels_first(model) else shape
 
 
-def is_channels_first(model):
-    """Whether any layer of the model computes in channels-first layout."""
-    return any(
-        getattr(layer, "data_format", None) == "channels_first"
-        for layer in elementary_layers(model)
-    )
-
-
 def channels_last_float32_copy(model, inputs):
     """A clone on `inputs` that shares nothing with `model` but its values."""
-    structure = keras.tree.map_structure(lambda _: inputs, model.input)
-    return _copy(model, structure, is_channels_first(model))
+    own = inputs
+    if is_channels_first(model):
+        batch, height, width, channels = inputs.shape
+        shape = (batch, channels, height, width)
+        own = keras.Input(batch_shape=shape, dtype="float32")
+    copy = _copy(model, keras.tree.map_structure(lambda _: own, model.input))
+    mixed = any(map(_computes_channels_first, elementary_layers(model)))
+    if own is inputs and not mixed:
+        return copy
+    copy = open_up(copy, lambda layer: not isinstance(layer, keras.Model))
+    copy = in_channels_last(copy, inputs)
+    _name_all_insides(copy)
+    return copy
 
 
-def _copy(model, structure, channels_first):
+def _computes_channels_first(layer):
+    return getattr(layer, "data_format", None) == "channels_first"
+
+
+def _copy(model, structure):
     """A clone on inputs in the structure that the model wants them in."""
 
     def clone_layer(layer):
         if isinstance(layer, keras.Model) and hasattr(layer, "inputs"):
-            return _nested_copy(layer, channels_first)
+            return _nested_copy(layer)
         if not isinstance(layer, keras.Layer):
             # Apart from the names that operations inside layers will get.
-            return renamed(layer, f"{model.name}_{layer.name}")
-        config = layer.get_config()
+            return copied(layer, name=f"{model.name}_{layer.name}")
         known = type(layer).__module__.startswith(("keras.", "keras_ratn."))
         if isinstance(layer, keras.Model) or not known:
-            raise _unsupported(layer)
-        config["dtype"] = "float32"
-        cls = type(layer)
-        if config.get("data_format") == "channels_first":
-            config["data_format"] = "channels_last"
-            if cls.__module__ == layer_class.__module__:
-                cls = layer_class(cls.__name__, "channels_last")
-        if channels_first and "axis" in config:
-            config["axis"] = -1  # of channels: the only axis in use here
-        if config.get("remat"):
-            config["remat"] = False
-        return cls.from_config(config)
+            raise unsupported(layer)
+        changes = {"dtype": "float32"}
+        if getattr(layer, "remat", False):
+            changes["remat"] = False
+        return copied(layer, **changes)
 
     copy = keras.models.clone_model(
         model, input_tensors=structure, clone_function=clone_layer
     )
     for layer in model.layers:
-        weights = layer.get_weights()
-        if weights and not isinstance(layer, keras.Model):
-            twin = copy.get_layer(layer.name)
-            twin.set_weights(weights)
-            if isinstance(twin, keras.layers.Normalization):
-                twin.finalize_state()  # computes with what was set
-    for layer in copy.layers:
-        _name_insides(layer, layer.name)
+        if layer.weights and not isinstance(layer, keras.Model):
+            take_weights(copy.get_layer(layer.name), layer)
+    _name_all_insides(copy)
     return copy
 
 
-def _nested_copy(model, channels_first):
+def _nested_copy(model):
     """A model that another one calls like a layer, on inputs of its own."""
-
-    def new_input(tensor):
-        shape = tuple(tensor.shape)
-        if channels_first and len(shape) == 4:
-            shape = (shape[0], *shape[2:], shape[1])
-        return keras.Input(batch_shape=shape, dtype="float32")
-
     model = functional(model)
-    structure = keras.tree.map_structure(new_input, model.input)
-    return _copy(model, structure, channels_first)
-
-
-def renamed(operation, name):
-    """A copy of a layer or operation, not yet built, under another name."""
-    config = {**operation.get_config(), "name": name}
-    return type(operation).from_config(config)
+    structure = keras.tree.map_structure(
+        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype="float32"),
+        model.input,
+    )
+    return _copy(model, structure)
 
 
 def _sub_layers(layer):
@@ -170,8 +161,13 @@ def _sub_layers(layer):
     ]
 
 
-def _name_insides(layer, path):
+def _name_all_insides(model):
     """Names inner layers by their path: a flat graph wants each name once."""
+    for layer in model.layers:
+        _name_insides(layer, layer.name)
+
+
+def _name_insides(layer, path):
     for inner in _sub_layers(layer):
         inner.name = f"{path}_{inner.name}"
         _name_insides(inner, inner.name)
@@ -206,7 +202,7 @@ def open_up(model, is_known, with_mask=False):
         if is_elementary(operation):
             return _applied(operation, args, kwargs)
         try:
-            outputs, mask = _opened(operation, args, with_mask)
+            outputs, mask = _opened(operation, args, kwargs, with_mask)
         except (AttributeError, TypeError, ValueError):
             closed[id(operation)] = operation
             return _applied(operation, args, kwargs)
@@ -231,8 +227,8 @@ def open_up(model, is_known, with_mask=False):
 
 
 def _is_composite(operation):
-    """Whether it is nothing but other layers: a model, or a layer of ours."""
-    if isinstance(operation, keras.Model):
+    """Whether it is nothing but others: a model, a layer of ours, a Lambda."""
+    if isinstance(operation, (keras.Model, keras.layers.Lambda)):
         return True
     if not type(operation).__module__.startswith("keras_ratn."):
         return False
@@ -244,24 +240,21 @@ def _is_composite(operation):
     return all(id(variable) in inside for variable in operation.variables)
 
 
-def _opened(layer, args, with_mask):
+def _opened(layer, args, kwargs, with_mask):
     """What `call` returns, and a list with the mask if there is one."""
+    args, kwargs = call_arguments(layer, args, kwargs)
+    if "training" in inspect.signature(layer.call).parameters:
+        kwargs["training"] = False
     if with_mask and isinstance(layer, AttentionModule):
-        outputs, mask = layer.call(
-            *args, training=False, return_attention_mask=True
-        )
-        return outputs, [mask]
-    accepts = inspect.signature(layer.call).parameters
-    extra = {"training": False} if "training" in accepts else {}
-    return layer.call(*args, **extra), []
+        wants_both = kwargs.pop("return_attention_mask", False)
+        both = layer.call(*args, **kwargs, return_attention_mask=True)
+        return both if wants_both else both[0], [both[1]]
+    return layer.call(*args, **kwargs), []
 
 
 def _applied(operation, args, kwargs):
-    """Calls it in inference: `mask` and `training` stay behind."""
-    if isinstance(operation, keras.Layer):
-        kwargs = {
-            k: v for k, v in kwargs.items() if k not in ("mask", "training")
-        }
+    """Calls it in inference."""
+    args, kwargs = call_arguments(operation, args, kwargs)
     return operation(*args, **kwargs)
 
 
@@ -312,13 +305,6 @@ def connections(model):
     return made_by, read_by
 
 
-def symbolic_tensors(*args):
-    """The symbolic tensors among the arguments of a call."""
-    return [
-        x for x in keras.tree.flatten(args) if keras.utils.is_keras_tensor(x)
-    ]
-
-
 def consumers(model):
     """Who uses the result of each call of a flat model.
 
@@ -333,7 +319,7 @@ def consumers(model):
     found, call_of, kept = [], {}, []
 
     def call(layer, *args, **kwargs):
-        for tensor in symbolic_tensors(args):
+        for tensor in symbolic_tensors(args, kwargs):
             if id(tensor) in call_of:
                 found[call_of[id(tensor)]].append(layer)
         outputs = layer(*args, **kwargs)
@@ -349,11 +335,3 @@ def consumers(model):
     for tensor in copy.outputs:
         found[call_of[id(tensor)]].append(None)
     return found
-
-
-def _unsupported(layer):
-    return ValueError(
-        f"The layer {layer.name!r} of class {type(layer).__name__} cannot be "
-        "rewritten for phones. Models of keras_ratn can, and functional "
-        "models of Keras's own layers. Replace the layer by those."
-    )

@@ -15,11 +15,11 @@ from keras_ratn.layers import QuantizationAwareDepthwiseConv2D
 from keras_ratn.layers import QuantizationAwareRescaling
 
 from . import metadata
+from .calls import symbolic_tensors
 from .deploy_graph import deploy_graph
 from .opened_graph import connections
 from .opened_graph import consumers
 from .opened_graph import deep_recursion
-from .opened_graph import symbolic_tensors
 from .representative import representative_images
 
 # LiteRT computes sigmoid and softmax with a scale of 1/256, and division by

@@ -42,7 +42,7 @@ def _uncompiled(model):
 
 def _copy(layer):
     if isinstance(layer, keras.layers.Lambda):
-        return _copy_of_lambda(layer)
+        return copy_of_lambda(layer)
     if isinstance(layer, keras.Model) and hasattr(layer, "inputs"):
         return keras.models.clone_model(
             _uncompiled(layer), clone_function=_copy
@@ -50,13 +50,13 @@ def _copy(layer):
     return type(layer).from_config(layer.get_config())
 
 
-def _copy_of_lambda(layer):
+def copy_of_lambda(layer, **changes):
     """One with the same function, which a config may not be able to hold."""
+    arguments = {"name": layer.name, "dtype": layer.dtype_policy, **changes}
     return keras.layers.Lambda(
         layer.function,
         output_shape=layer.compute_output_shape,
         mask=layer.mask,
         arguments=layer.arguments,
-        name=layer.name,
-        dtype=layer.dtype_policy,
+        **arguments,
     )

@@ -317,6 +317,12 @@ def _with_values(layers):
     return model
 
 
+def _adapted(axis):
+    layer = keras.layers.Normalization(axis)
+    layer.adapt(np.random.default_rng(2).uniform(0, 255, (9, 8, 8, 3)))
+    return layer
+
+
 _CHAINS = {
     "rescaling, batch normalization, convolution": lambda: [
         keras.layers.Rescaling(1 / 255),
@@ -343,6 +349,18 @@ _CHAINS = {
         keras.layers.Normalization(
             mean=[1.0, 2.0, 3.0], variance=[4.0] * 3, invert=True
         ),
+        keras.layers.Conv2D(4, 3),
+    ],
+    "normalization of every pixel": lambda: [
+        _adapted(axis=(1, 2, 3)),
+        keras.layers.Conv2D(4, 3),
+    ],
+    "normalization of rows": lambda: [
+        _adapted(axis=1),
+        keras.layers.Conv2D(4, 3),
+    ],
+    "normalization of all": lambda: [
+        _adapted(axis=None),
         keras.layers.Conv2D(4, 3),
     ],
     "batch normalization of the head": lambda: [
@@ -407,6 +425,101 @@ def test_keeps_what_it_has_no_rewrite_for():
     images = random_pixels(2, 8)
     expected = forward(model, images)
     assert difference(expected, forward(deploy_graph(model), images)) < 1e-5
+
+
+def _attention_module():
+    return keras_ratn.layers.AttentionModule(4, mask_depth=1)
+
+
+def _module_times_mask(x):
+    outputs, mask = _attention_module()(x, return_attention_mask=True)
+    return outputs * mask
+
+
+def _sub_model(x):
+    inputs = keras.Input(x.shape[1:])
+    return keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs))
+
+
+# Calls that say more than a tensor, or say it in another way.
+_CALLS = {
+    "a mask too": _module_times_mask,
+    "a module by name": lambda x: _attention_module()(inputs=x),
+    "layers by name": lambda x: keras.layers.ReLU()(
+        inputs=keras.layers.Conv2D(4, 3)(inputs=x)
+    ),
+    "a model by name": lambda x: _sub_model(x)(inputs=x),
+    "a size": lambda x: keras_ratn.layers.BilinearUpsampling2D()(
+        x, target_size=(13, 9)
+    ),
+    "places left out": lambda x: keras.layers.Softmax()(x, mask=x > 0.5),
+    "scores by name": lambda x: keras_ratn.layers.PositionAttention(1)(
+        inputs=x, return_attention_scores=True
+    )[1],
+    "attention by name": lambda x: keras.layers.MultiHeadAttention(1, 2)(
+        value=x[:, :, 0], query=x[:, 0]
+    ),
+}
+
+
+@pytest.mark.parametrize("call", _CALLS.values(), ids=_CALLS)
+def test_keeps_what_calls_say(call):
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, call(inputs))
+    randomize(model)
+    images = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 3))
+    images = images.astype("float32")
+    expected = forward(model, images)
+    assert difference(expected, forward(deploy_graph(model), images)) < 1e-5
+
+
+def test_returns_the_mask_that_a_model_uses_too():
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, _module_times_mask(inputs))
+    images = random_pixels(2, 8)
+    outputs, mask = forward(deploy_graph(model, with_mask=True), images)
+    assert difference(forward(model, images), outputs) < 1e-5
+    module = model.layers[1]
+    _, expected = module(images, return_attention_mask=True)
+    expected = keras.ops.convert_to_numpy(expected)
+    np.testing.assert_allclose(mask, expected, atol=1e-5)
+
+
+def _scaled(x):
+    return x / 100 - 1
+
+
+def _only_of_tensors(x):
+    if keras.utils.is_keras_tensor(x):
+        raise ValueError("not yet")
+    return keras.ops.flip(x, axis=1)
+
+
+_FUNCTIONS = {
+    "lambda": lambda: keras.layers.Lambda(lambda x: x / 100 - 1),
+    "function": lambda: keras.layers.Lambda(_scaled),
+    "arguments": lambda: keras.layers.Lambda(
+        lambda x, by: x * by, arguments={"by": 0.01}
+    ),
+    "closed": lambda: keras.layers.Lambda(
+        _only_of_tensors, output_shape=(8, 8, 3)
+    ),
+    "activation": lambda: keras.layers.Activation(lambda x: keras.ops.sqrt(x)),
+    "of a convolution": lambda: keras.layers.Conv2D(
+        3, 3, padding="same", activation=lambda x: 0.1 * keras.ops.square(x)
+    ),
+}
+
+
+@pytest.mark.parametrize("integers", [False, True])
+@pytest.mark.parametrize("function", _FUNCTIONS.values(), ids=_FUNCTIONS)
+def test_takes_functions_that_exist_in_memory_only(function, integers):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3)(function()(inputs))
+    model = keras.Model(inputs, keras.layers.ReLU()(x))
+    images = random_pixels(2, 8)
+    deployed = deploy_graph(model, integers=integers)
+    assert difference(forward(model, images), forward(deployed, images)) < 1e-5
 
 
 class OddOne(keras.Layer):
