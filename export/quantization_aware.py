@@ -56,7 +56,54 @@ _MAKE_NEW_VALUES = (
     keras.layers.UpSampling2D,
     BilinearUpsampling2D,
 )
-# What LiteRT rounds once, after it.
+# What LiteRT rounds once, after it, and has kernels of 8 bits for. These lists
+# are measured: `test_what_is_accepted_becomes_an_integer_file` tries what
+# Keras has.
+_ONE_STEP_FUNCTIONS = [
+    getattr(keras.activations, name)
+    for name in (
+        "exponential",
+        "gelu",
+        "hard_silu",
+        "hard_tanh",
+        "leaky_relu",
+        "linear",
+        "log_softmax",
+        "relu",
+        "relu6",
+        "sigmoid",
+        "silu",
+        "soft_shrink",
+        "softmax",
+        "tanh",
+        "tanh_shrink",
+    )
+]
+_ONE_STEP_LAYERS = (
+    *_KEEP_SCALE,
+    keras.layers.AdaptiveAveragePooling2D,
+    keras.layers.AdaptiveMaxPooling2D,
+    keras.layers.AveragePooling1D,
+    keras.layers.CenterCrop,
+    keras.layers.Concatenate,
+    keras.layers.Cropping1D,
+    keras.layers.Dot,
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.LeakyReLU,
+    keras.layers.MaxPooling1D,
+    keras.layers.RepeatVector,
+    keras.layers.UpSampling1D,
+    keras.layers.ZeroPadding1D,
+    MaskActivation,
+)
+_OF_TWO = (
+    keras.layers.Add,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+    keras.layers.Multiply,
+    keras.layers.Subtract,
+)
 _ONE_STEP_OPERATIONS = (
     "Add",
     "Concatenate",
@@ -186,7 +233,18 @@ def convertible(aware):
 
 def unroundable(model):
     """The layers and operations of a deploy graph without a rounding twin."""
-    return [x for x in model.operations if not _can_round(x)]
+    found = []
+
+    def call(layer, *args, **kwargs):
+        if not _can_round(layer, args, kwargs):
+            found.append(layer)
+        return layer(*args, **kwargs)
+
+    with deep_recursion():
+        keras.models.clone_model(
+            model, clone_function=lambda layer: layer, call_function=call
+        )
+    return found
 
 
 def is_quantization_aware(model):
@@ -196,17 +254,46 @@ def is_quantization_aware(model):
     )
 
 
-def _can_round(layer):
-    """Whether the layer has a rounding twin, or is one step without weights."""
-    name = type(layer).__name__
+def _can_round(layer, args, kwargs):
+    """Whether a call has a rounding twin, or is one step of LiteRT's.
+
+    Not what needs several steps there, such as an ELU or the mean of three
+    tensors: nothing says how to round between them.
+    """
+    if symbolic_tensors(kwargs):
+        return False  # such as the places that a softmax leaves out
     if not isinstance(layer, keras.Layer):
-        return name in _KEEP_SCALE_OPERATIONS + _ONE_STEP_OPERATIONS
-    if name in _AWARE:
+        return _is_one_step(layer, args)
+    if isinstance(layer, keras.layers.Rescaling):
+        return bool(np.all(np.asarray(layer.scale) == 1))
+    if type(layer).__name__ in _AWARE:
         return True
-    ours = type(layer).__module__.startswith("keras_ratn.")
-    return not layer.weights and (
-        not ours or isinstance(layer, (BilinearUpsampling2D, MaskActivation))
-    )
+    if isinstance(layer, keras.layers.Activation):
+        return layer.activation in _ONE_STEP_FUNCTIONS
+    if isinstance(layer, keras.layers.ReLU):
+        has_kernel = layer.max_value in (None, 6)
+        return has_kernel and not (layer.negative_slope or layer.threshold)
+    if isinstance(layer, keras.layers.Softmax):
+        return len(keras.tree.flatten(layer.axis)) == 1
+    if isinstance(layer, keras.layers.UpSampling2D):
+        return layer.interpolation in ("nearest", "bilinear")
+    if isinstance(layer, keras.layers.Resizing):
+        is_plain = layer.interpolation in ("nearest", "bilinear")
+        fits = layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio
+        return is_plain and not (layer.antialias or fits)
+    if isinstance(layer, _OF_TWO):
+        return len(symbolic_tensors(args)) == 2
+    return isinstance(layer, _ONE_STEP_LAYERS)
+
+
+def _is_one_step(operation, args):
+    """Whether LiteRT rounds the result of an operation of `keras.ops` once."""
+    name = type(operation).__name__
+    if name in _KEEP_SCALE_OPERATIONS:
+        return True
+    # The converter fails on a range for an array.
+    arrays = any(np.ndim(x) > 0 for x in args if not symbolic_tensors(x))
+    return name in _ONE_STEP_OPERATIONS and not arrays
 
 
 def _aware_layer(layer):

@@ -11,8 +11,11 @@ from tiny_models import tune
 
 from export import flatbuffer
 from export import metadata
+from export.deploy_graph import deploy_graph
 from export.litert import LiteRTModel
+from export.onnx_file import to_onnx
 from export.quantization_aware import quantization_aware
+from export.saved_model import to_saved_model
 from export.tflite import to_tflite
 from keras_ratn.layers import FakeQuantization
 
@@ -194,6 +197,28 @@ def test_refuses_what_it_cannot_train(model):
         quantization_aware(keras.Model(inputs, outputs), [random_pixels(16)])
     with pytest.raises(ValueError, match="16 images or more"):
         quantization_aware(model, [random_pixels(2)])
+
+
+def test_is_no_source_of_other_graphs(aware):
+    inside = keras.Sequential([keras.Input((32, 32, 3)), aware])
+    for model in (aware, inside):
+        with pytest.raises(ValueError, match="'images_range' of class FakeQ"):
+            deploy_graph(model)
+        with pytest.raises(ValueError, match="becomes no other"):
+            quantization_aware(model, [random_pixels(16)])
+
+
+@needs_tensorflow
+def test_becomes_no_file_of_floats(aware, tmp_path):
+    pytest.importorskip("tf2onnx")
+    with pytest.raises(ValueError, match="becomes no other"):
+        to_saved_model(aware, tmp_path / "served")
+    with pytest.raises(ValueError, match="becomes no other"):
+        to_onnx(aware, tmp_path / "m.onnx")
+    inside = keras.Sequential([keras.Input((32, 32, 3)), aware])
+    with pytest.raises(ValueError, match="becomes no other"):
+        to_tflite(inside, tmp_path / "m.tflite", "int8", [random_pixels(16)])
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_tensorflow
