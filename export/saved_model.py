@@ -1,6 +1,7 @@
 """SavedModels that TensorFlow alone serves: pixels or encoded images in."""
 
 import contextlib
+import math
 import pathlib
 
 import keras
@@ -10,6 +11,7 @@ from .deploy_graph import deploy_graph
 from .opened_graph import deep_recursion
 from .opened_graph import without_softmax
 from .published import publishing
+from .served_images import decoded
 
 
 def to_saved_model(
@@ -27,11 +29,16 @@ def to_saved_model(
 
     * `serving_default`: `images` (float32, as the model takes them) to
       `scores` (and `mask`)
-    * `serve_bytes`: `encoded_images` (strings, JPEG or PNG files) to `scores`
-      and `labels`, two tables of one shape, a row for each image. Images of
-      another size are resized as in training, bilinearly with antialiasing,
-      and the centre counts. They are taken as stored: TensorFlow does not
-      turn photos as their EXIF data ask for.
+    * `serve_bytes`: `encoded_images` (strings, files of JPEG, PNG, GIF, BMP
+      or WebP) to `scores` and `labels`, two tables of one shape, a row for
+      each image, and `readable`, a boolean for each. Of a file that is none
+      of these or is damaged, `readable` is false and all scores are NaN; the
+      others of its batch are served. Images of another size are resized as
+      in training, bilinearly with antialiasing, and the centre counts. They
+      are taken as stored: TensorFlow does not turn photos as their EXIF data
+      ask for. A model of one channel gets them in grey; one of four gets
+      their opacity, full where a file has none. For other numbers of channels
+      there is no such signature.
 
     Nothing but TensorFlow is needed to load it. Beside it, not in it, stand
     the two files of facts.
@@ -98,29 +105,13 @@ def _write(model, folder, labels):
         outputs = keras.tree.flatten(model(images, training=False))
         return dict(zip(("scores", "mask"), outputs))
 
-    def decode(encoded):
-        image = tf.io.decode_image(
-            encoded, channels=channels, expand_animations=False
-        )
-        actual = tf.cast(tf.shape(image)[:2], tf.float64)
-        scale = tf.reduce_max((height, width) / actual)
-        scaled = tf.cast(tf.round(scale * actual), tf.int32)
-        scaled = tf.maximum(scaled, (height, width))
-        # Without antialiasing a large photo would lose most of its pixels.
-        image = tf.image.resize(image, scaled, antialias=True)
-        top, left = tf.unstack((scaled - (height, width)) // 2)
-        image = tf.image.crop_to_bounding_box(image, top, left, height, width)
-        return tf.clip_by_value(tf.round(image), 0, 255)
-
     def serve_bytes(encoded_images):
-        images = tf.map_fn(
-            decode,
-            encoded_images,
-            fn_output_signature=tf.TensorSpec((height, width, channels)),
-        )
+        images, readable = decoded(encoded_images, (height, width, channels))
         scores = serve(images)["scores"]
         names = tf.tile([labels], [tf.shape(scores)[0], 1])
-        return {"scores": scores, "labels": names}
+        shape = (-1, *(1 for _ in scores.shape[1:]))
+        scores = tf.where(tf.reshape(readable, shape), scores, math.nan)
+        return {"scores": scores, "labels": names, "readable": readable}
 
     archive = keras.export.ExportArchive()
     archive.track(model)

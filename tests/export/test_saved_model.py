@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from tiny_models import tiny_model
 
 from export import metadata
 from export.saved_model import to_saved_model
+from export.served_images import decoded
 from export.verify import verify
 
 pytestmark = pytest.mark.skipif(
@@ -99,6 +101,126 @@ def test_resizes_encoded_images_and_replaces_the_old_model(model, tmp_path):
     scores = loaded.signatures["serve_bytes"](encoded_images=encoded)["scores"]
     expected = predict(model, fitted[None].astype("float32"))
     np.testing.assert_allclose(scores, expected, atol=1e-3)
+
+
+def encoded(image, kind, **options):
+    """The content of an image file, written by Pillow."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def pixel_model(channels):
+    """Scores are the image itself, so that every pixel is seen."""
+    return keras.Sequential(
+        [keras.Input((32, 32, channels)), keras.layers.Flatten()]
+    )
+
+
+def pictures():
+    """Files of many kinds with the same 32x32 image, opaque and not."""
+    from PIL import Image
+
+    values = np.random.default_rng(0).integers(0, 256, (4, 4, 4), "uint8")
+    values[..., 3] |= 1  # WebP may change colours where nothing is seen
+    image = Image.fromarray(np.kron(values, np.ones((8, 8, 1), "uint8")))
+    opaque = image.convert("RGB")
+    return {
+        "JPEG": encoded(opaque, "JPEG"),
+        "grey JPEG": encoded(opaque.convert("L"), "JPEG"),
+        "CMYK JPEG": encoded(opaque.convert("CMYK"), "JPEG"),
+        "PNG": encoded(opaque, "PNG"),
+        "PNG with opacity": encoded(image, "PNG"),
+        "grey PNG with opacity": encoded(image.convert("LA"), "PNG"),
+        "PNG with a palette": encoded(opaque.quantize(16), "PNG"),
+        "GIF": encoded(opaque, "GIF"),
+        "BMP": encoded(opaque, "BMP"),
+        "WebP": encoded(opaque, "WEBP", lossless=True),
+        "WebP with opacity": encoded(image, "WEBP", lossless=True),
+    }
+
+
+@pytest.mark.parametrize("channels, mode", [(1, "L"), (3, "RGB"), (4, "RGBA")])
+def test_serves_every_kind_of_file_and_says_which_are_none(
+    channels, mode, tmp_path
+):
+    import tensorflow as tf
+    from PIL import Image
+
+    files = pictures()
+    damaged = {
+        "empty": b"",
+        "text": b"no image",
+        "half a JPEG": files["JPEG"][: len(files["JPEG"]) // 2],
+        "half a PNG": files["PNG"][: len(files["PNG"]) // 2],
+    }
+    path = to_saved_model(pixel_model(channels), tmp_path / "served")
+    serve = tf.saved_model.load(str(path)).signatures["serve_bytes"]
+    # Between the others, so that none may lose its place.
+    batch = {**dict(list(files.items())[:3]), **damaged, **files}
+    found = serve(encoded_images=tf.constant(list(batch.values())))
+    readable = dict(zip(batch, found["readable"].numpy()))
+    scores = dict(zip(batch, found["scores"].numpy()))
+    for name, file in files.items():
+        assert readable[name]
+        image = np.asarray(Image.open(io.BytesIO(file)).convert(mode))
+        # Of CMYK everybody makes other colours, by a little.
+        limit = 2 if name == "CMYK JPEG" else 1 if channels == 1 else 0
+        assert np.abs(scores[name] - image.ravel()).max() <= limit, name
+    for name in damaged:
+        assert not readable[name] and np.isnan(scores[name]).all()
+    alone = serve(encoded_images=tf.constant([b"no image"]))
+    assert not alone["readable"][0]
+
+
+# Served in a process whose memory is looked at.
+THIN = """
+import resource, sys
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1]).signatures["serve_bytes"]
+small = tf.io.encode_png(tf.zeros((2, 2, 3), tf.uint8))
+thin = tf.io.encode_png(tf.zeros((1, 5000, 3), tf.uint8))
+model(encoded_images=small[None])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert model(encoded_images=thin[None])["readable"][0]
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((after - before) / 1024)
+"""
+
+
+def test_scales_no_more_than_it_keeps(tmp_path):
+    """A PNG of 99 bytes, a pixel high, took 2.7 GB."""
+    model = keras.Sequential(
+        [keras.Input((224, 224, 3)), keras.layers.GlobalAveragePooling2D()]
+    )
+    path = to_saved_model(model, tmp_path / "served")
+    done = subprocess.run(
+        [sys.executable, "-c", THIN, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert float(done.stdout) < 200  # MB
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 500), (37, 61), (150, 211), (5, 4), (31, 33)]
+)
+def test_scales_as_if_it_kept_everything(size):
+    """The centre of the whole image, scaled by `tf.image.resize`."""
+    import tensorflow as tf
+
+    target = np.array((24, 32))
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), "uint8")
+    scale = max(target / size)
+    scaled = np.maximum(np.round(scale * np.array(size)), target).astype(int)
+    whole = tf.image.resize(image, scaled, antialias=True).numpy()
+    top, left = (scaled - target) // 2
+    expected = whole[top : top + 24, left : left + 32].round().clip(0, 255)
+    (actual,), _ = decoded(tf.io.encode_png(image)[None], (24, 32, 3))
+    # Some values are half-way between two.
+    assert np.abs(actual - expected).max() <= 1
+    assert np.abs(actual - expected).mean() < 0.01
 
 
 def test_serves_logits(model, tmp_path):
