@@ -8,6 +8,7 @@ import keras
 
 import keras_ratn
 from keras_ratn import command
+from keras_ratn.archives import check_archive
 
 from . import metadata
 from .errors import EXPECTED
@@ -54,6 +55,7 @@ def load_model(path):
             f"`keras_ratn.list_weights()`. Received: {path!r}, which does not "
             "exist."
         )
+    check_archive(path)
     try:
         return keras.saving.load_model(path, compile=False)
     except (KeyError, OSError, TypeError, ValueError) as error:

@@ -14,6 +14,7 @@ import numpy as np
 
 import keras_ratn
 from keras_ratn import command
+from keras_ratn.archives import check_archive
 
 from .checkpoint import publish_text
 from .checkpoint import published
@@ -251,6 +252,7 @@ def load_predictor(arguments):
 
 def _load(path):
     try:
+        check_archive(path)
         return keras.saving.load_model(path, compile=False)
     except (KeyError, OSError, TypeError, ValueError) as error:
         unknown = re.search(r"Could not locate class '\w+'", str(error))

@@ -17,6 +17,7 @@ from collections import Counter
 import h5py
 import keras
 
+from keras_ratn.archives import check_archive
 from keras_ratn.layers._common import positive_integer
 
 HEAD = "predictions"
@@ -140,6 +141,7 @@ def _saved_class_names(path):
     """The names in a saved model; weights alone know none."""
     if not path.endswith(".keras"):
         return None
+    check_archive(path)
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
     for layer in reversed(config.get("config", {}).get("layers", [])):
@@ -254,6 +256,7 @@ def load_weights(model, path):
             f"A weights file ends in {' or '.join(EXTENSIONS)}. "
             f"Received: path={path!r}"
         )
+    check_archive(path)
     in_file = _shapes_in_file(path)
     kept = _check_shapes(model, in_file, path)
     before = [keras.ops.convert_to_numpy(v) for v in model.variables]
