@@ -112,7 +112,11 @@ def _write_photos(folder, random):
 
 def measure(config, options):
     """Prints and returns the images a second of each part."""
-    prepare_keras(config)
+    with prepare_keras(config):
+        return _measure(config, options)
+
+
+def _measure(config, options):
     Devices(config.runtime.devices, config.batch_size)
     source = load_source(config.data, config.seed_of_images)
     print(

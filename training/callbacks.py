@@ -185,13 +185,15 @@ class Record(keras.callbacks.Callback):
         row["learning_rate"] = current_learning_rate(self.model.optimizer)
         row["images_per_second"] = round(self.images_per_epoch / seconds, 2)
         self.history.append(row)
-        if not self.writes:
-            return
         score = row.get("val_accuracy")
         if score is not None and (self.best is None or score > self.best):
             self.best = score
+            # By all processes: JAX compares what they assign.
             with averaged_weights(self.model):
-                self.save(self.folder / "best.keras")
+                if self.writes:
+                    self.save(self.folder / "best.keras")
+        if not self.writes:
+            return
         self._write_log()
         save_checkpoint(
             self.folder / "checkpoint.npz",

@@ -118,7 +118,11 @@ def compare(arguments):
     """
     _check(arguments)
     config = experiment(arguments)
-    prepare_keras(config)
+    with prepare_keras(config):
+        return _compare(arguments, config)
+
+
+def _compare(arguments, config):
     source = load_source(config.data, config.seed_of_images)
     if source.test is None:
         raise RunError(

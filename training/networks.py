@@ -62,6 +62,7 @@ def build_network(config, class_names, channels=3):
     network = builder(
         weights=config.init,
         input_shape=(size, size, channels),
+        data_format="channels_last",  # as the images come
         classes=len(class_names),
         name=name,
         class_names=class_names,

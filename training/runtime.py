@@ -11,6 +11,8 @@ import subprocess
 
 import keras
 
+from keras_ratn.keras_settings import standard_settings
+
 from .batch_normalization import set_synchronized
 from .checkpoint import publish_text
 from .errors import RunError
@@ -18,13 +20,18 @@ from .run_folder import ENVIRONMENT
 from .run_folder import read_environments
 
 
+@contextlib.contextmanager
 def prepare_keras(config):
-    """Seeds, precision and determinism, before the devices are looked up."""
+    """Seeds, precision, layout and determinism, before devices are looked up.
+
+    Precision and layout are the user's again afterwards.
+    """
     keep_freed_memory()
     keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(config.runtime.precision)
     if config.runtime.deterministic:
         _make_deterministic()
+    with standard_settings(config.runtime.precision):
+        yield
 
 
 _GLIBC = platform.libc_ver()[0] == "glibc"

@@ -178,7 +178,32 @@ def run(
             check_inputs(folder, config, source, folder_option)
             return stored_results(folder)
     started = started or time.monotonic()
-    prepare_keras(config)
+    with prepare_keras(config):
+        return _run(
+            config,
+            folder,
+            dry_run,
+            started,
+            source,
+            build,
+            time_limit,
+            profile,
+            folder_option,
+        )
+
+
+def _run(
+    config,
+    folder,
+    dry_run,
+    started,
+    source,
+    build,
+    time_limit,
+    profile,
+    folder_option,
+):
+    """What `run` does, once Keras is prepared."""
     devices = Devices(config.runtime.devices, config.batch_size)
     source = source or load_source(config.data, config.seed_of_images)
     if config.augmentation.alternate_flip:
@@ -357,9 +382,10 @@ def keep_last_epoch(model, record, save):
 
 def save_last(model, record, save):
     """Writes the network as it is, and the curves that led to it."""
-    if record.writes:
-        with averaged_weights(model):
+    with averaged_weights(model):
+        if record.writes:
             save(record.folder / "last.keras")
+    if record.writes:
         callbacks.plot_curves(record.history, record.folder / "curves.png")
 
 
