@@ -161,7 +161,7 @@ def test_a_folder_with_other_things_is_left_alone(
     monkeypatch.setattr(training_runs, "open_source", None)  # before images
     options = ["--data", folder / "data.npz", "--run-dir", tmp_path]
     assert quantize(folder / "m.keras", *options) == 1
-    assert "is not empty and holds no run" in capsys.readouterr().out
+    assert "is not empty and holds no run" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
