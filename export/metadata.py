@@ -15,6 +15,7 @@ import zipfile
 import keras
 
 from keras_ratn import __version__
+from keras_ratn.predictors import score_function
 
 from .opened_graph import elementary_layers
 from .opened_graph import functional
@@ -68,22 +69,6 @@ def takes_pixels(model):
     return False
 
 
-def _activation(model):
-    """The name of the function that makes the model's scores."""
-    for layer in elementary_layers(model):
-        if isinstance(layer, keras.layers.Softmax):
-            name = "softmax"
-        elif type(layer).__name__ != "FakeQuantization":
-            activation = getattr(layer, "activation", None)
-            name = getattr(activation, "__name__", "linear")
-    return name
-
-
-def gives_probabilities(model):
-    """Whether scores lie between 0 and 1."""
-    return _activation(model) in ("softmax", "sigmoid")
-
-
 def normalization(model):
     """What the model does to its input, in words for `model.json`."""
     if takes_pixels(model):
@@ -93,7 +78,7 @@ def normalization(model):
 
 def record(model, labels, source=None, logits=False, **facts):
     """The facts about one exported file, for `model.json`."""
-    scores = _activation(model)
+    scores = score_function(model)
     left_out = logits and scores == "softmax"
     return {
         "model": model.name,

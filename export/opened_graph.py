@@ -8,6 +8,9 @@ import sys
 import keras
 
 from keras_ratn.layers import AttentionModule
+from keras_ratn.predictors import function_of
+from keras_ratn.predictors import score_paths
+from keras_ratn.predictors import scores_index
 
 from .calls import call_arguments
 from .calls import symbolic_tensors
@@ -259,7 +262,7 @@ def _applied(operation, args, kwargs):
 
 
 def without_softmax(model):
-    """The graph of a deploy graph or its rounding twin up to its last softmax.
+    """The graph of a deploy graph or its rounding twin without its softmax.
 
     Args:
         model: Flat functional model whose first output is of scores.
@@ -268,17 +271,40 @@ def without_softmax(model):
         Functional model that shares the layers of `model` and gives logits;
         `model` itself where scores come from no softmax.
     """
-    made_by, _ = connections(model)
-    scores, *others = model.outputs
-    last = made_by[id(scores)]
-    if type(last).__name__ == "FakeQuantization":
-        last = made_by[id(keras.tree.flatten(last.input)[0])]
-    activation = getattr(last, "activation", None)
-    if not isinstance(last, keras.layers.Softmax) and (
-        activation is not keras.activations.softmax
-    ):
+    (softmax, *behind), *others = score_paths(model)
+    if others or function_of(softmax) is not keras.activations.softmax:
         return model
-    return keras.Model(model.inputs, [last.input, *others], name=model.name)
+    x = softmax.input
+    if getattr(softmax, "weights", None):  # a layer with such an activation
+        layer = copied(softmax, activation="linear")
+        x = layer(x)
+        layer.set_weights(softmax.get_weights())
+    for operation in behind:
+        # The rounding of the softmax, not that of logits.
+        if type(operation).__name__ != "FakeQuantization":
+            x = copied(operation)(x)
+    outputs = list(model.outputs)
+    outputs[scores_index(outputs)] = x
+    return keras.Model(model.inputs, outputs, name=model.name)
+
+
+def probabilities(model):
+    """The operations of a flat graph whose results no loss wants rounded.
+
+    Args:
+        model: Functional model.
+
+    Returns:
+        List of the softmaxes, and of the sigmoid that makes the scores.
+    """
+    makes_scores = [path[0] for path in score_paths(model)]
+    kinds = (keras.activations.softmax, keras.activations.sigmoid)
+    return [
+        operation
+        for operation in model.operations
+        if function_of(operation) is kinds[0]
+        or (operation in makes_scores and function_of(operation) is kinds[1])
+    ]
 
 
 def connections(model):

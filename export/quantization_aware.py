@@ -13,13 +13,16 @@ from keras_ratn.layers import QuantizationAwareConv2D
 from keras_ratn.layers import QuantizationAwareDense
 from keras_ratn.layers import QuantizationAwareDepthwiseConv2D
 from keras_ratn.layers import QuantizationAwareRescaling
+from keras_ratn.predictors import function_of
 
 from . import metadata
 from .calls import symbolic_tensors
 from .deploy_graph import deploy_graph
+from .layer_copies import copied
 from .opened_graph import connections
 from .opened_graph import consumers
 from .opened_graph import deep_recursion
+from .opened_graph import probabilities
 from .representative import representative_images
 
 # LiteRT computes sigmoid and softmax with a scale of 1/256, and division by
@@ -199,6 +202,7 @@ def rounded(deployed, images, pixels, batch_size=16):
             bounds,
             ranges,
             _PIXELS if pixels else _with_zero(low, high),
+            probabilities(deployed),
         )
         return keras.models.clone_model(
             deployed, clone_function=_aware_layer, call_function=inserter.call
@@ -299,7 +303,7 @@ def _is_one_step(operation, args):
 def _aware_layer(layer):
     """A layer that rounds its constants, in place of one that has some."""
     if not isinstance(layer, keras.Layer):
-        return _Copy(layer, layer)  # an operation has no state
+        return _Copy(layer, copied(layer))
     cls = _AWARE.get(type(layer).__name__, type(layer))
     return _Copy(layer, cls.from_config(layer.get_config()))
 
@@ -357,20 +361,11 @@ def _is_fused(layer, read_by):
     return fuses and isinstance(only, keras.layers.ReLU)
 
 
-def _is_softmax(layer):
-    activation = getattr(layer, "activation", None)
-    return (
-        type(layer).__name__ == "Softmax"  # the layer or the operation
-        or activation is keras.activations.softmax
-    )
-
-
 def _fixed_range(layer):
     if isinstance(layer, MaskActivation):
         return _SIGNED_UNIT_RANGE
-    activation = getattr(layer, "activation", None)
-    is_sigmoid = activation is keras.activations.sigmoid
-    return _UNIT_RANGE if is_sigmoid or _is_softmax(layer) else None
+    unit = (keras.activations.sigmoid, keras.activations.softmax)
+    return _UNIT_RANGE if function_of(layer) in unit else None
 
 
 def _with_zero(low, high):
@@ -412,10 +407,11 @@ class _Inserter:
     # than its input's: those of a ReLU that the images leave dead would be.
     NARROWEST = 1 / 128
 
-    def __init__(self, read_by, bounds, ranges, input_range):
+    def __init__(self, read_by, bounds, ranges, input_range, probabilities):
         self.read_by = read_by
         self.bounds = bounds
         self.ranges = ranges
+        self.probabilities = probabilities
         self.number = 0
         self.input_range = input_range
         self.rounded_input = None
@@ -502,8 +498,7 @@ class _Inserter:
             high,
             fixed=fixed is not None,
             narrowest=narrowest,
-            # The loss wants probabilities smaller than a step, too.
-            rounds_in_training=not _is_softmax(layer),
+            rounds_in_training=layer not in self.probabilities,
             name=f"{layer.name}_range",
         )
         return rounder, max(high - low, narrowest)

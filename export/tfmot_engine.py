@@ -11,8 +11,11 @@ import tempfile
 import keras
 import numpy as np
 
+from keras_ratn.predictors import kind_of_scores
+
 from .deploy_graph import deploy_graph
 from .opened_graph import deep_recursion
+from .opened_graph import probabilities
 from .opened_graph import symbolic_tensors
 
 _TWIN = pathlib.Path(__file__).with_name("tfmot_twin.py")
@@ -46,6 +49,8 @@ _ARGUMENTS = {
     "MaxPooling2D": ("pool_size", "strides", "padding"),
     "Multiply": (),
     "ReLU": ("max_value", "negative_slope", "threshold"),
+    "Reshape": ("target_shape",),
+    "Softmax": ("axis",),
     "UpSampling2D": ("size", "interpolation"),
     "ZeroPadding2D": ("padding",),
 }
@@ -95,7 +100,9 @@ def fine_tune_with_tfmot(
         "learning_rate": learning_rate,
         "batch_size": batch_size,
         "seed": seed,
-        "from_logits": layers[-1]["config"].get("activation") != "softmax",
+        "classes": deployed.output_shape[-1],
+        "scores": kind_of_scores(deployed),
+        "probabilities": [x.name for x in probabilities(deployed)],
     }
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -103,6 +110,7 @@ def fine_tune_with_tfmot(
         weights = {
             key: value
             for entry in layers
+            if entry["weights"]
             for key, value in zip(
                 entry["weights"],
                 deployed.get_layer(entry["name"]).get_weights(),
@@ -142,10 +150,11 @@ def _described(model):
             {
                 "name": layer.name,
                 "inputs": [name_of.get(id(x), "images") for x in inputs],
-                "weights": [
-                    f"{layer.name}/{i}" for i in range(len(layer.weights))
-                ],
                 **_twin_of(layer),
+                "weights": [
+                    f"{layer.name}/{i}"
+                    for i in range(len(getattr(layer, "weights", ())))
+                ],
             }
         )
         outputs = layer(*args, **kwargs)
@@ -163,7 +172,10 @@ def _described(model):
 def _twin_of(layer):
     kind = type(layer).__name__
     kind = "Dense" if kind == "ClassificationHead" else kind
-    if kind not in _ARGUMENTS:
+    if kind not in _ARGUMENTS or not (
+        # Of operations, the softmax has the arguments of its layer.
+        isinstance(layer, keras.Layer) or kind == "Softmax"
+    ):
         raise ValueError(
             f"The engine 'tfmot' knows no twin of the layer {layer.name!r} of "
             f"class {kind}. Use engine='keras', or post-training int8."

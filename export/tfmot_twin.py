@@ -66,6 +66,8 @@ _CONFIGS = {
     "Resizing": Nothing,
     "Cropping2D": Nothing,
     "Permute": Nothing,
+    "Reshape": Nothing,
+    "Softmax": Nothing,
 }
 
 
@@ -80,15 +82,26 @@ def build_twin(job, annotated):
         layer = cls(**entry["config"], name=entry["name"])
         if annotated and entry["class"] in _CONFIGS:
             config = _CONFIGS[entry["class"]]
-            if entry["config"].get("activation") == "softmax":
-                # LiteRT has a range of its own for it, and rounding would
-                # hide small probabilities from the loss.
+            if entry["name"] in job["probabilities"]:
+                # LiteRT has a range of its own for them, and rounding would
+                # hide small ones from the loss.
                 config = Nothing
             layer = _quantization.quantize_annotate_layer(layer, config())
         inputs = [tensors[name] for name in entry["inputs"]]
         x = layer(inputs if len(inputs) > 1 else inputs[0])
         tensors[entry["name"]] = x
     return tf_keras.Model(tensors["images"], x)
+
+
+def loss_and_labels(job, labels):
+    """The loss of `ratn train` for such scores, and labels as it takes them."""
+    if job["scores"] == "separate":
+        labels = np.eye(job["classes"], dtype="float32")[labels]
+        return tf_keras.losses.BinaryCrossentropy(), labels
+    loss = tf_keras.losses.SparseCategoricalCrossentropy(
+        from_logits=job["scores"] == "logits"
+    )
+    return loss, labels
 
 
 def set_weights(model, job, weights):
@@ -150,16 +163,13 @@ def main(folder):
     schedule = tf_keras.optimizers.schedules.CosineDecay(
         job["learning_rate"], steps
     )
+    loss, labels = loss_and_labels(job, data["labels"])
     model.compile(
-        tf_keras.optimizers.Adam(schedule),
-        tf_keras.losses.SparseCategoricalCrossentropy(
-            from_logits=job["from_logits"]
-        ),
-        metrics=["accuracy"],
+        tf_keras.optimizers.Adam(schedule), loss, metrics=["accuracy"]
     )
     model.fit(
         data["images"],
-        data["labels"],
+        labels,
         batch_size=job["batch_size"],
         epochs=job["epochs"],
         callbacks=[tf_keras.callbacks.CSVLogger(str(folder / "log.csv"))],

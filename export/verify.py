@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from keras_ratn import command
+from keras_ratn.predictors import gives_probabilities
 
 from . import metadata
 from .convert import load_model
@@ -142,11 +143,7 @@ def verify(
     difference = np.abs(actual_scores - expected)
     if max_difference is None:
         # Probabilities are at most 1, logits as large as they are.
-        unit = (
-            1.0
-            if metadata.gives_probabilities(model)
-            else np.abs(expected).max()
-        )
+        unit = 1.0 if gives_probabilities(model) else np.abs(expected).max()
         max_difference = float(limits[0] * unit)
     best, expected_best = actual_scores.argmax(-1), expected.argmax(-1)
     return Comparison(

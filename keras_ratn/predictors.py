@@ -97,7 +97,7 @@ def score_function(model):
     Returns:
         String, such as `"softmax"`; `"linear"` for none.
     """
-    functions = {_function(path[0]) for path in score_paths(model)}
+    functions = {function_of(path[0]) for path in score_paths(model)}
     names = {getattr(f, "__name__", "unnamed") for f in functions}
     return names.pop() if len(names) == 1 else "several"
 
@@ -219,8 +219,15 @@ def _hands_on(operation):
     return type(operation).__name__ in _HAND_ON
 
 
-def _function(operation):
-    """The function that makes an operation's result, `linear` for none."""
+def function_of(operation):
+    """The function that makes an operation's result.
+
+    Args:
+        operation: Layer or operation of a model.
+
+    Returns:
+        Function of tensors; `keras.activations.linear` for none.
+    """
     kind = type(operation).__name__
     if kind in _FUNCTIONS:
         return _FUNCTIONS[kind]
@@ -233,13 +240,13 @@ def _function(operation):
         raise _unseen(operation, "is of a class that is not Keras's")
     function = getattr(operation, "activation", None)
     if isinstance(function, keras.Layer):
-        return _function(function)
+        return function_of(function)
     return keras.activations.get(function)
 
 
 def _kind(operation):
     """As `kind_of_scores`, found by trying the function on some numbers."""
-    function, shape = _function(operation), (2, 6)
+    function, shape = function_of(operation), (2, 6)
     if isinstance(operation, keras.layers.Lambda):
         shape = [size or 2 for size in operation.input.shape]
     logits = np.linspace(-30, 40, math.prod(shape)).reshape(shape)

@@ -15,6 +15,7 @@ import numpy as np
 import keras_ratn
 from keras_ratn import command
 from keras_ratn.archives import check_archive
+from keras_ratn.predictors import gives_probabilities
 
 from .checkpoint import publish_text
 from .checkpoint import published
@@ -201,12 +202,24 @@ def _image_size(arguments, predictor):
 
 
 def predictions(predict, split, batch_size):
-    """Probabilities and labels of a split's readable images, in order."""
+    """Probabilities and labels of a split's readable images, in order.
+
+    Args:
+        predict: Function from images to scores, which may say by an attribute
+            `gives_probabilities` what these are.
+        split: `Split` or `Stream`.
+        batch_size: Integer.
+
+    Returns:
+        Pair of arrays.
+    """
     scores, labels = [], []
     for images, truth in _batches(split, batch_size):
         scores.append(predict(images))
         labels.append(truth)
-    return probabilities(np.concatenate(scores)), np.concatenate(labels)
+    known = getattr(predict, "gives_probabilities", None)
+    found = probabilities(np.concatenate(scores), known)
+    return found, np.concatenate(labels)
 
 
 def _batches(split, batch_size):
@@ -290,6 +303,7 @@ class KerasPredictor:
         self.model = model
         self.image_size = model.input_shape[2]  # in both data formats
         self.class_names = keras_ratn.class_names(model)
+        self.gives_probabilities = _gives_probabilities(model)
         _scores_index(model.outputs)
 
     def __call__(self, images):
@@ -319,6 +333,7 @@ class TFLitePredictor:
             ) from error
 
         self.class_names = _embedded_class_names(path)
+        self.gives_probabilities = _embedded_scores(path)
         self.interpreter = Interpreter(model_path=str(path), num_threads=1)
         self.interpreter.allocate_tensors()
         self.inputs, *more = self.interpreter.get_input_details()
@@ -351,11 +366,31 @@ class TFLitePredictor:
         return scores.astype("float32")
 
 
+def _gives_probabilities(model):
+    """Whether it does; `None` if its last layer is somebody's own."""
+    try:
+        return gives_probabilities(model)
+    except ValueError:
+        return None
+
+
 def _embedded_class_names(path):
     """What `ratn export` wrote into a .tflite file; `None` in others."""
+    text = _embedded(path, "labels.txt")
+    return None if text is None else text.splitlines()
+
+
+def _embedded_scores(path):
+    """Whether the file says that its scores are probabilities."""
+    records = json.loads(_embedded(path, "model.json") or "{}")
+    known = {"linear": False, "sigmoid": True, "softmax": True}
+    return known.get(records.get("scores"))
+
+
+def _embedded(path, name):
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.read("labels.txt").decode().splitlines()
+            return archive.read(name).decode()
     except (zipfile.BadZipFile, KeyError):
         return None
 

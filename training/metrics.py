@@ -3,21 +3,30 @@
 import numpy as np
 
 
-def probabilities(scores):
+def probabilities(scores, are_probabilities=None):
     """Scores as they are, or their softmax if they are logits.
 
     Args:
         scores: Floats, `(images, classes)`, of all images: few of them may
             look like the other kind by chance. In 8 bits probabilities are
             rounded to 1/256, and their sums are no longer 1.
+        are_probabilities: Boolean, where the model says which they are;
+            otherwise they are taken for what they look like. Defaults to
+            `None`.
     """
-    slack = 0.01 + scores.shape[1] / 512
-    sums = scores.sum(axis=1)
-    if np.all(scores >= 0) and np.all(np.abs(sums - 1) <= slack):
+    if are_probabilities:
+        return scores
+    if are_probabilities is None and _look_like_probabilities(scores):
         return scores
     with np.errstate(invalid="ignore"):  # NaN stays NaN
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _look_like_probabilities(scores):
+    slack = 0.01 + scores.shape[1] / 512
+    sums = scores.sum(axis=1)
+    return np.all(scores >= 0) and np.all(np.abs(sums - 1) <= slack)
 
 
 def top_k_accuracy(scores, labels, k):

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_ratn.predictors import kind_of_scores
+
 from .augmentation import image_layers
 from .augmentation import mixing_layers
 from .batch_normalization import moving_statistics
@@ -81,10 +83,7 @@ def compile_model(model, optimizer, config):
     runtime = config.runtime
     model.compile(
         optimizer,
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=not gives_probabilities(model.network),
-            label_smoothing=config.label_smoothing,
-        ),
+        loss=loss_of(model.network, config.label_smoothing),
         weighted_metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         ],
@@ -97,11 +96,26 @@ def compile_model(model, optimizer, config):
     model.optimizer.build(model.trainable_variables)
 
 
-def gives_probabilities(network):
-    """Whether the network ends in a softmax, be it rounded after that."""
-    return any(
-        getattr(layer, "activation", None) is keras.activations.softmax
-        for layer in network.layers[-2:]
+def loss_of(network, label_smoothing=0.0):
+    """The loss that fits what the network's scores are.
+
+    Cross-entropy over the classes for logits and for the probabilities of a
+    softmax. Where each class has a probability of its own, as from a sigmoid,
+    cross-entropy of each class by itself, present or absent, and the mean of
+    these: over the classes only the ratios of such scores would be learned.
+
+    Args:
+        network: `keras.Model`.
+        label_smoothing: Float. Defaults to `0.0`.
+
+    Returns:
+        `keras.losses.Loss` that takes one-hot or mixed targets.
+    """
+    kind = kind_of_scores(network)
+    if kind == "separate":
+        return keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
+    return keras.losses.CategoricalCrossentropy(
+        from_logits=kind == "logits", label_smoothing=label_smoothing
     )
 
 

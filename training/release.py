@@ -33,6 +33,7 @@ from .checkpoint import published
 from .command_line import tyro
 from .data import load_source
 from .errors import RunError
+from .evaluate import KerasPredictor
 from .evaluate import predictions
 from .evaluate import TFLitePredictor
 from .metrics import report
@@ -218,11 +219,7 @@ def _loaded(path, config, source):
 
 def _measure(model, source):
     """Accuracy and calibration on the test images."""
-    scores, labels = predictions(
-        lambda images: model.predict_on_batch(images.astype("float32")),
-        source.test,
-        250,
-    )
+    scores, labels = predictions(KerasPredictor(model), source.test, 250)
     numbers = report(np.asarray(scores), labels, source.class_names)
     kept = {k: v for k, v in numbers.items() if isinstance(v, (int, float))}
     return {**kept, "backend": keras.backend.backend()}

@@ -145,6 +145,20 @@ def test_logits_become_probabilities(light_model, tmp_path):
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
+def test_probabilities_of_classes_by_themselves_stay(light_model, tmp_path):
+    """They do not sum to one, and are no logits for that."""
+    scores = keras.ops.sigmoid(light_model.output)
+    model = keras.Model(light_model.inputs, scores)
+    model.save(tmp_path / "model.keras")
+    size = ["--data.image-size", "32"]
+    assert run(tmp_path / "model.keras", tmp_path, *size) == 0
+    split = load_source(DataConfig("digits", max_images=50), 1704).test
+    images, _ = split.read(np.arange(50))
+    expected = model.predict(images.astype("f4"), verbose=0)
+    scores = np.load(tmp_path / "out" / "predictions.npz")["scores"]
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
 def test_images_have_the_model_s_own_size(tmp_path, light_model, capsys):
     inputs = keras.Input((40, 40, 3))
     model = keras.Model(inputs, light_model(inputs))

@@ -27,6 +27,10 @@ def test_logits_are_told_from_probabilities():
     found = probabilities(np.log(SCORES + 1e-30))
     np.testing.assert_allclose(found, SCORES, atol=1e-9)
     np.testing.assert_allclose(probabilities(np.zeros((2, 4))), 0.25)
+    # Where it is known, looks do not count.
+    ones = np.ones((2, 4))
+    assert probabilities(ones, True) is ones
+    assert not np.allclose(probabilities(SCORES, False), SCORES)
 
 
 def test_worked_out_by_hand():
