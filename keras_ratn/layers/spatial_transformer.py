@@ -168,8 +168,9 @@ class SpatialTransformer(_attention_layer.MapLayer):
                 ops.logical_and(r >= 0, r < shape[1]),
             )
             weight = weight * ops.cast(inside, weight.dtype)
-            c = ops.cast(ops.clip(c, 0, shape[2] - 1), "int32")
-            r = ops.cast(ops.clip(r, 0, shape[1] - 1), "int32")
+            # Neither is NaN, of which an index would fail the whole batch.
+            c = ops.cast(ops.where(inside, c, 0.0), "int32")
+            r = ops.cast(ops.where(inside, r, 0.0), "int32")
             corner = ops.take(pixels, start + r * shape[2] + c, axis=0)
             weight = ops.cast(weight, x.dtype)
             outputs = outputs + ops.expand_dims(weight, -1) * corner

@@ -1,5 +1,7 @@
 """The two ends of every classifier: images in, class scores out."""
 
+import operator
+
 import keras
 
 from keras_ratn.layers import _common
@@ -108,7 +110,7 @@ def image_input(input_tensor, input_shape, size, data_format):
                 f"Received: input_tensor of type {type(input_tensor).__name__}"
             )
         shape = tuple(input_tensor.shape[1:])
-        if input_shape is not None and tuple(input_shape) != shape:
+        if input_shape is not None and _whole_sizes(input_shape) != shape:
             raise ValueError(
                 "`input_shape` and the shape of `input_tensor` must agree; "
                 "give only one of them. Received: "
@@ -121,9 +123,27 @@ def image_input(input_tensor, input_shape, size, data_format):
         input_shape = (size, size, 3)
         if data_format == "channels_first":
             input_shape = (3, size, size)
-    input_shape = tuple(input_shape)
+    input_shape = _whole_sizes(input_shape)
     _check_input_shape(input_shape, data_format)
     return keras.Input(input_shape, name="images")
+
+
+def _whole_sizes(shape):
+    """The shape as a tuple of integers, of any library's kind, and None."""
+    try:
+        if isinstance(shape, (str, bytes)) or True in map(_is_boolean, shape):
+            raise TypeError
+        return tuple(s if s is None else operator.index(s) for s in shape)
+    except TypeError:
+        raise ValueError(
+            "`input_shape` must be a tuple of three integers, of which height "
+            "and width may be None, such as (224, 224, 3). "
+            f"Received: input_shape={shape!r}"
+        ) from None
+
+
+def _is_boolean(value):
+    return isinstance(value, bool)
 
 
 def _check_input_shape(shape, data_format):

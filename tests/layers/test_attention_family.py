@@ -285,6 +285,20 @@ def test_strided_layers_take_maps_smaller_than_their_kernels(
     assert tuple(outputs.shape) == (1, rest, rest, 8)
 
 
+def test_an_image_of_nan_leaves_the_rest_of_its_batch():
+    layer = layers.SpatialTransformer(filters=4)
+    x = random_images(SHAPE)
+    layer.build(SHAPE)
+    layer.localization.kernel.assign(
+        0.1 * random_images(layer.localization.kernel.shape)
+    )
+    expected = ops.convert_to_numpy(layer(x))
+    x[0] = np.nan
+    actual = ops.convert_to_numpy(layer(x))
+    assert np.isnan(actual[0]).all()
+    np.testing.assert_array_equal(actual[1], expected[1])
+
+
 def test_gates_are_closed_and_open_by_their_mask():
     """With its last dense layer at -inf or inf, a gate returns 0 or x."""
     x = random_images(SHAPE)

@@ -34,3 +34,39 @@ def test_keras_quantizes_a_fresh_network(name, tmp_path):
     model.save(tmp_path / "int8.keras")
     loaded = keras.saving.load_model(tmp_path / "int8.keras")
     np.testing.assert_allclose(forward(loaded, images()), actual, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        32,
+        "32",
+        "323",
+        3.5,
+        (32.0, 32.0, 3),
+        ("32", "32", "3"),
+        (True, True, True),
+        (32, 32),
+        (1, 32, 32, 3),
+        (-32, 32, 3),
+        (0, 32, 3),
+        (32, 32, 0),
+        (32, 32, -1),
+        (32, 32, None),
+        (None, None, None),
+        (),
+        [[32, 32, 3]],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", kinds())
+def test_a_wrong_input_shape_is_said(name, shape):
+    with pytest.raises(ValueError, match="Received: input_shape="):
+        small_network(name, input_shape=shape)
+    with pytest.raises(ValueError, match="input_shape="):
+        small_network(name, input_shape=shape, input_tensor=keras.Input(SIZE))
+
+
+def test_sizes_may_be_integers_of_numpy():
+    model = small_network("ResNet18", input_shape=np.array([40, 48, 3]))
+    assert model.input_shape == (None, 40, 48, 3)
