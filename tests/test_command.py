@@ -22,6 +22,7 @@ pytest.importorskip("tyro")
         ("export m.keras --size 3", "argument --size: expected 2 arguments"),
         ("verify m.keras", "the following arguments are required: file"),
         ("demo --epochs 0", "argument --epochs: must be at least 1, not 0"),
+        ("demo --seed -1", "argument --seed: must be from 0 to 4294967295"),
         ("benchmark a.tflite --runs x", "argument --runs: invalid int value"),
         ("benchmark --steps x", "Error parsing --steps: invalid literal"),
     ],

@@ -131,8 +131,17 @@ def _parser():
     parser.add_argument(
         "--epochs", type=_positive, default=EPOCHS, help=f"default: {EPOCHS}"
     )
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--seed", type=_seed, default=0, help="default: 0")
     return parser
+
+
+def _seed(text):
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(
+            f"must be from 0 to {2**32 - 1}, not {value}"
+        )
+    return value
 
 
 def _positive(text):
