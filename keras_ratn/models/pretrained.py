@@ -192,7 +192,8 @@ def resolve_weights(weights, variant, include_top, classes):
         raise ValueError(
             "`weights` must be None, the name of a registered checkpoint of "
             f"this network ({names}), or the path of a file that ends in "
-            f"{' or '.join(EXTENSIONS)}. Received: weights={weights!r}"
+            f"{' or '.join(EXTENSIONS)}. Received: weights={weights!r}. "
+            "`keras_ratn.list_weights()` names those of all networks."
         )
     checkpoint = known[weights]
     if include_top and classes not in (None, checkpoint.classes):
