@@ -11,6 +11,7 @@ from . import fingerprint
 MEMORY_LIMIT = 2 * 2**30
 SHUFFLE_BUFFER = 8192
 READERS = 16
+_NO_LABEL = "an image has no label"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +101,8 @@ class Stream:
     def explain(self, error):
         """As `Split.explain`: a record that TensorFlow cannot read."""
         text = str(error)
+        if _NO_LABEL in text:
+            return unlabelled(self.info.name, self.part)
         if "IteratorGetNext" not in text:
             return None
         # What happened stands before the nodes, and after the traceback.
@@ -139,13 +142,17 @@ class Stream:
 
         example = self.info.features.deserialize_example(record)
         image, size = example["image"], self.image_size
+        label = tf.cast(example["label"], "int32")
+        tf.debugging.Assert(label >= 0, [_NO_LABEL])
+        if image.dtype == tf.uint16:
+            image = image // 256
         shape = tf.cast(tf.shape(image)[:2], "float32")
         scaled = tf.round(shape * (size / tf.reduce_min(shape)))
         scaled = tf.maximum(tf.cast(scaled, "int32"), size)
         image = tf.image.resize(image, scaled, antialias=True)
         image = tf.image.resize_with_crop_or_pad(image, size, size)
         image = tf.clip_by_value(tf.round(image), 0, 255)
-        return tf.cast(image, "uint8"), tf.cast(example["label"], "int32")
+        return tf.cast(image, "uint8"), label
 
     def _refuse(self, shard):
         if shard is not None:
@@ -154,6 +161,14 @@ class Stream:
                 "shared among several processes yet. Use several devices of "
                 "one machine."
             )
+
+
+def unlabelled(name, part):
+    """The `RunError` for a split whose labels are kept secret."""
+    return RunError(
+        f"Split {part!r} of TFDS's {name!r} has images without a label (-1). "
+        "Name another one to test on by --data.test-split, such as validation."
+    )
 
 
 def check_stream(config):

@@ -9,6 +9,7 @@ from ..split import Source
 from ..stream import check_stream
 from ..stream import MEMORY_LIMIT
 from ..stream import Stream
+from ..stream import unlabelled
 
 
 def load(config):
@@ -45,7 +46,8 @@ def load(config):
             f"TFDS's {name!r} must have the features image and label. "
             f"Received: {', '.join(builder.info.features)}"
         )
-    names = builder.info.features["label"].names
+    names = _class_names(name, builder.info.features["label"])
+    channels = _channels(name, builder.info.features["image"])
     if "train" not in builder.info.splits:
         raise RunError(
             f"TFDS's {name!r} must have a split `train`. Received: "
@@ -58,8 +60,32 @@ def load(config):
         splits[role] = None
         if part in builder.info.splits:
             splits[role] = _tfds_split(tfds, builder, part, config)
-    channels = builder.info.features["image"].shape[-1]
-    return Source(list(names), **splits, channels=channels)
+    return Source(names, **splits, channels=channels)
+
+
+def _class_names(name, label):
+    names = getattr(label, "names", None)
+    if not names:
+        raise RunError(
+            f"TFDS's {name!r} must say which classes there are: its label a "
+            f"`ClassLabel`. Received: {label}"
+        )
+    return list(names)
+
+
+def _channels(name, image):
+    dtype, channels = np.dtype(image.np_dtype), image.shape[-1]
+    if dtype not in (np.uint8, np.uint16) or len(image.shape) != 3:
+        raise RunError(
+            f"TFDS's {name!r} must have images of uint8 or uint16, whose "
+            f"largest value is white. Received: {image}"
+        )
+    if channels is None:
+        raise RunError(
+            f"TFDS's {name!r} must have images of one number of channels. "
+            f"Received: {image}"
+        )
+    return channels
 
 
 def _tfds_split(tfds, builder, part, config):
@@ -72,11 +98,15 @@ def _tfds_split(tfds, builder, part, config):
     size = config.image_size
     for example in tfds.as_numpy(dataset):
         image = example["image"]
+        if image.dtype == np.uint16:
+            image = np.uint8(image >> 8)
         if image.shape[:2] != (size, size):
             image = fit_array(image, size, size)
         images.append(image)
         labels.append(example["label"])
         names.append(example.get("id", b""))
+    if min(labels, default=0) < 0:
+        raise unlabelled(builder.info.name, part)
     # TFDS shuffles what it stores; names such as `train_00012` give the order
     # back, which label files rely on.
     order = np.argsort(names, kind="stable")
