@@ -95,6 +95,52 @@ def test_a_train_among_vehicles_is_a_class(tmp_path):
     assert load_source(config, seed=1).class_names == ["Bus", "Train"]
 
 
+@pytest.mark.parametrize("name", ["eval", "dev", "holdout"])
+def test_images_beside_the_parts_are_not_dropped(tmp_path, name):
+    config = write_folder(tmp_path, ("train", name))
+    message = f"images in {name}. Call these validation or test"
+    with pytest.raises(RunError, match=message):
+        load_source(config, seed=1)
+    with pytest.raises(ValueError, match=message):
+        pixels_of(tmp_path)
+    # What holds no images is no part.
+    shutil.rmtree(tmp_path / name)
+    (tmp_path / name / "cat").mkdir(parents=True)
+    (tmp_path / name / "cat" / "notes.txt").write_text("none")
+    assert load_source(config, seed=1).class_names == ["cat", "dog"]
+
+
+def test_a_part_beside_classes_is_no_class(tmp_path):
+    config = write_folder(tmp_path, classes=("images", "test"))
+    with pytest.raises(RunError, match="has test, but no train"):
+        load_source(config, seed=1)
+    shutil.rmtree(tmp_path / "test")
+    write_folder(tmp_path, ("valid",))
+    with pytest.raises(RunError, match="has valid, but no train"):
+        load_source(config, seed=1)
+    with pytest.raises(ValueError, match="has valid, but no train"):
+        pixels_of(tmp_path)
+
+
+def test_a_verdict_is_a_class(tmp_path):
+    config = write_folder(tmp_path, classes=("invalid", "valid"))
+    assert load_source(config, seed=1).class_names == ["invalid", "valid"]
+
+
+def test_linked_folders_are_read(tmp_path):
+    photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    config = write_folder(photos)
+    write_folder(elsewhere, classes=("more",), count=3)
+    (photos / "cat" / "more").symlink_to(elsewhere / "more")
+    # Links to folders around them would never end.
+    (photos / "dog" / "self").symlink_to(photos / "dog")
+    (photos / "dog" / "up").symlink_to(photos)
+    config = dataclasses.replace(config, test_fraction=0.0)
+    train = load_source(config, 1).train
+    assert list(np.bincount(train.labels)) == [7, 4]
+    assert train.read(np.arange(len(train)))[1].all()
+
+
 def test_files_that_are_not_read_are_counted(tmp_path, capsys):
     config = write_folder(tmp_path)
     image = Image.open(tmp_path / "cat" / "0.png")
