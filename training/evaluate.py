@@ -24,6 +24,7 @@ from .command_line import tyro
 from .config import DataConfig
 from .config import Experiment
 from .data import load_source
+from .data import own_errors
 from .data import Split
 from .data.fingerprint import as_far_as_known
 from .errors import RunError
@@ -35,6 +36,7 @@ from .run_folder import CONFIG
 from .run_folder import make_folder
 from .run_folder import read_experiment
 from .run_folder import read_inputs
+from .run_folder import same_images
 
 PARTS = ("test", "validation", "train")
 ENDINGS = (".keras", ".weights.h5", ".tflite")
@@ -75,30 +77,56 @@ NETWORK = ("model", "attention", "attention_learning", "mask_activation") + (
     "mask_structure",
 )
 
+_OTHER_IMAGES = DataConfig(image_size=0, test_fraction=0.0)
+
 
 def main(arguments=None):
     """Runs `ratn evaluate` and returns its exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        parsed = command.parse(
-            Arguments,
-            prog="ratn evaluate",
-            description=(
-                "Top-1, top-5, confusion matrix, calibration and a table of "
-                "the classes, for any model file on any data set.\n\n"
-                "    ratn evaluate runs/folder/best.keras\n"
-                "    ratn evaluate model.tflite --data.source folder "
-                "--data.location photos\n\n"
-                "For a file in a run folder, what you leave out is as the "
-                "run's config says; an image size of 0 is the model's own."
-            ),
-            args=arguments,
-            default=defaults(arguments),
-        )
-        evaluate(parsed)
+        evaluate(parse(arguments))
     except (RunError, ValueError) as error:
         return command.fail("ratn evaluate", error)
     return 0
+
+
+def parse(arguments):
+    """`Arguments` of a command line."""
+    known = defaults(arguments)
+    parsed = _parse(arguments, known)
+    if not same_images(parsed.data, known.data):
+        # Nothing was held out of these for the run, unless it is said here.
+        others = dataclasses.replace(
+            _OTHER_IMAGES,
+            source=known.data.source,
+            image_size=known.data.image_size,
+            tfds_directory=known.data.tfds_directory,
+            test_split=known.data.test_split,
+        )
+        known = dataclasses.replace(known, data=others)
+        parsed = _parse(arguments, known)
+    return parsed
+
+
+def _parse(arguments, known):
+    return command.parse(
+        Arguments,
+        prog="ratn evaluate",
+        description=(
+            "Top-1, top-5, confusion matrix, calibration and a table of "
+            "the classes, for any model file on any data set.\n\n"
+            "    ratn evaluate runs/folder/best.keras\n"
+            "    ratn evaluate model.tflite --data.source folder "
+            "--data.location photos\n\n"
+            "For a file in a run folder, what you leave out is as the "
+            "run's config says; an image size of 0 is the model's own. Of "
+            "images that the run was not trained on and that have no test "
+            "part all are tested on, unless --data.test-fraction says "
+            "otherwise."
+        ),
+        args=arguments,
+        default=known,
+    )
 
 
 def defaults(arguments):
@@ -112,7 +140,7 @@ def defaults(arguments):
             network = {field: getattr(config, field) for field in NETWORK}
             seed = config.seed_of_images
             return Arguments(tyro.MISSING, config.data, seed=seed, **network)
-    return Arguments(tyro.MISSING, DataConfig(image_size=0))
+    return Arguments(tyro.MISSING, _OTHER_IMAGES)
 
 
 def evaluate(arguments):
@@ -133,13 +161,27 @@ def evaluate(arguments):
     warn_of_changed_images(arguments, source)
     source = in_order_of(source, _class_names(arguments, predictor))
     split = getattr(source, arguments.part)
+    run = defaults([arguments.model_file]).data
+    if (
+        split is None
+        and arguments.part == "test"
+        and not same_images(run, data)
+    ):
+        split = source.train
+        print(
+            f"{data.location or data.source} has no test images of its own: "
+            f"all {len(split)} are evaluated. If the model was trained on "
+            "some of them, hold out the others as then, by "
+            "--data.test-fraction and --seed."
+        )
     if split is None:
         raise RunError(
             f"The data have no {arguments.part} images. Choose another --part."
         )
     if predictor is None:
         predictor = KerasPredictor(build_with_weights(arguments, data, source))
-    scores, labels = predictions(predictor, split, arguments.batch_size)
+    with own_errors(split):
+        scores, labels = predictions(predictor, split, arguments.batch_size)
     broken = int((~np.isfinite(scores)).any(axis=1).sum())
     if broken:
         raise RunError(
@@ -164,7 +206,7 @@ def warn_of_changed_images(arguments, source):
     run, given = defaults([arguments.model_file]).data, arguments.data
     began_with = read_inputs(folder).get("data")
     if (
-        (run.source, run.location) == (given.source, given.location)
+        same_images(run, given)
         and began_with is not None
         and began_with != as_far_as_known(source.fingerprint(), began_with)
     ):

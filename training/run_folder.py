@@ -50,7 +50,7 @@ def check_folder(folder, config, option="--run-dir"):
     folder = pathlib.Path(folder)
     if (folder / CONFIG).exists():
         remedy = f"Put it back as it was, or choose another {option}."
-        kept = read_experiment(folder, remedy)
+        kept = _read_config(folder, remedy)
         if kept.seed_of_images == config.seed_of_images:
             kept = dataclasses.replace(kept, data_seed=config.data_seed)
         changed = differences(kept.to_dict(), config.to_dict())
@@ -154,14 +154,52 @@ def _is_another(process):
 
 
 def read_experiment(folder, remedy):
-    """The `Experiment` of a run folder.
+    """The `Experiment` of a run folder, whose paths hold from anywhere.
 
-    A field that an older run does not have means what was done before the
-    field existed.
+    Relative ones, as the config has them, hold where the run was started.
 
     Args:
         folder: Path of the run's folder.
         remedy: String. What to do about a damaged file, for the error.
+    """
+    experiment = _read_config(folder, remedy)
+    noted = read_inputs(folder).get("places", {})
+    known = {field: path for field, path in noted.items() if _exists(path)}
+    data = dataclasses.replace(experiment.data, **known)
+    return dataclasses.replace(experiment, data=data)
+
+
+def _places(data):
+    """The paths in a `DataConfig`, as they hold from anywhere."""
+    fields = ["tfds_directory", "label_file"]
+    if data.source in ("folder", "npz"):
+        fields.append("location")
+    values = {field: getattr(data, field) for field in fields}
+    return {
+        field: os.path.abspath(os.path.expanduser(value))
+        for field, value in values.items()
+        if value
+    }
+
+
+def _exists(path):
+    name, key, _ = path.partition(".npz:")
+    return os.path.exists(f"{name}.npz" if key else path)
+
+
+def same_images(one, other):
+    """Whether two `DataConfig`s name the same images, however written."""
+    paths = _places(one).get("location"), _places(other).get("location")
+    return one.source == other.source and (
+        paths[0] == paths[1] if paths[0] else one.location == other.location
+    )
+
+
+def _read_config(folder, remedy):
+    """The `Experiment` as it was written.
+
+    A field that an older run does not have means what was done before the
+    field existed.
     """
     path = pathlib.Path(folder) / CONFIG
     try:
@@ -258,6 +296,8 @@ def check_inputs(folder, config, source=None, option="--run-dir"):
         found["init"] = {"sha256": digest}
     kept = read_inputs(folder)
     common = found.keys() & kept.keys()
+    # Images may move; what they are is compared.
+    found["places"] = _places(config.data)
     changed = differences(
         {key: kept[key] for key in common},
         {key: as_far_as_known(found[key], kept[key]) for key in common},

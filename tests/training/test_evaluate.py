@@ -1,8 +1,10 @@
+import dataclasses
 import json
 
 import keras
 import numpy as np
 import pytest
+from image_places import write_folder
 from PIL import Image
 from training_runs import smallest
 
@@ -14,6 +16,9 @@ from training.data import load_source
 from training.errors import RunError
 from training.networks import architecture
 from training.networks import build_network
+from training.run_folder import check_inputs
+from training.run_folder import open_run
+from training.run_folder import record_inputs
 
 
 @pytest.fixture
@@ -416,3 +421,68 @@ def test_a_model_with_other_classes_is_refused(tmp_path, capsys):
     network.save(tmp_path / "model.keras")
     assert run(tmp_path / "model.keras", tmp_path) == 1
     assert "3 classes and the data have 10" in capsys.readouterr().err
+
+
+class Guesser:
+    """Says the first class of any image."""
+
+    image_size, class_names = 32, ["cat", "dog"]
+
+    def __call__(self, images):
+        return np.tile([[0.9, 0.1]], (len(images), 1))
+
+
+def test_all_images_of_another_folder_are_evaluated(
+    tmp_path, monkeypatch, capsys
+):
+    """And of a run's own folder those that were held out."""
+    monkeypatch.setattr(evaluate, "load_predictor", lambda _: Guesser())
+    own = write_folder(tmp_path / "own", count=10)
+    write_folder(tmp_path / "new", count=15)
+    config = smallest(data=own)
+    (tmp_path / "run").mkdir()
+    text = json.dumps(config.to_dict())
+    (tmp_path / "run" / "config.json").write_text(text)
+
+    def count(folder, *options):
+        out = str(tmp_path / "out")
+        model_file = str(tmp_path / folder / "best.keras")
+        assert evaluate.main([model_file, "--out", out, *options]) == 0
+        result = json.loads((tmp_path / "out/evaluation.json").read_text())
+        said = capsys.readouterr().out
+        return result["images"], "has no test images of its own" in said
+
+    new = ["--data.source", "folder", "--data.location", str(tmp_path / "new")]
+    share = ["--data.test-fraction", "0.2"]
+    assert count("run") == (2, False)
+    assert count("run", "--data.location", str(tmp_path / "own")) == (2, False)
+    assert count("run", *new) == (30, True)
+    assert count("run", *new, *share) == (6, False)
+    assert count("elsewhere", *new) == (30, True)
+    assert count("elsewhere", *new, *share) == (6, False)
+
+
+def test_a_run_finds_its_images_from_another_folder(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(evaluate, "load_predictor", lambda _: Guesser())
+    photos = write_folder(tmp_path / "home" / "photos", count=10)
+    data = dataclasses.replace(photos, location="photos")
+    config = smallest(data=data)
+    monkeypatch.chdir(tmp_path / "home")
+    folder = open_run(tmp_path / "run", config)
+    record_inputs(folder, check_inputs(folder, config, load_source(data, 1)))
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path / "away")
+    arguments = [str(folder / "best.keras"), "--out", str(tmp_path / "out")]
+    assert evaluate.main(arguments) == 0
+    result = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert result["images"] == 2
+    # The config is what was asked for, and the same options resume the run.
+    kept = json.loads((folder / "config.json").read_text())
+    assert kept["data"]["location"] == "photos"
+    open_run(folder, config)
+    # Where nothing stands any more, the path counts as it was written.
+    (tmp_path / "home").rename(tmp_path / "away" / "home")
+    monkeypatch.chdir(tmp_path / "away" / "home")
+    assert evaluate.main(arguments) == 0
