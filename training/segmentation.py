@@ -333,7 +333,15 @@ def _files(folder, suffixes):
 def _names(path):
     if not path.is_file():
         return None
-    return path.read_text(encoding="utf-8").splitlines() or None
+    # Editors end files with blank lines, and some begin them with a mark.
+    names = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    names = [name.strip() for name in names]
+    if "" in names:
+        raise RunError(
+            f"{path} must hold a class name in each line. Received: nothing "
+            f"in line {names.index('') + 1}"
+        )
+    return names or None
 
 
 def _highest(mask):

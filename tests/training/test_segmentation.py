@@ -191,6 +191,16 @@ def test_a_folder_of_pairs(folder):
     assert pairs.class_names == ["road", "sky", "tree"]
 
 
+def test_blank_lines_at_the_end_name_no_classes(folder):
+    names = folder / "classes.txt"
+    names.write_text("\ufeffsky\r\nroad\n\n \n", encoding="utf-8")
+    pairs = load_pairs(Arguments(data=str(folder), image_size=32))
+    assert pairs.class_names == ["sky", "road"]
+    names.write_text("sky\n\nroad\n")
+    with pytest.raises(RunError, match="classes.txt .* nothing in line 2"):
+        load_pairs(Arguments(data=str(folder), image_size=32))
+
+
 def test_images_of_16_bits_are_not_white(folder):
     (folder / "images" / "1.jpg").unlink()
     image = Image.fromarray(np.full((60, 40), 128 << 8, np.uint16))
