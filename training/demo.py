@@ -18,6 +18,7 @@ import numpy as np
 
 import keras_ratn
 from keras_ratn import command
+from keras_ratn.keras_settings import standard_settings
 
 from .batch_normalization import fused_batch_normalization
 from .config import DataConfig
@@ -57,6 +58,11 @@ def main(arguments=None):
         Integer exit status: 0, or 1 if the images cannot be used.
     """
     options = _parser().parse_args(arguments)
+    with standard_settings():
+        return _run(options)
+
+
+def _run(options):
     folder = pathlib.Path(options.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)

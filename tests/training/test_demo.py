@@ -45,7 +45,12 @@ def test_a_folder_of_images_with_bad_ones(tmp_path, tiny, capsys):
     (images / "dark" / "cut.png").write_bytes(whole[: len(whole) // 2])
     output = tmp_path / "made"
     arguments = ["--data-directory", str(images), "--epochs", "1"]
+    # Whatever the user's Keras is set to, and stays.
+    keras.config.set_dtype_policy("mixed_float16")
+    keras.config.set_image_data_format("channels_first")
     assert demo.main([*arguments, "--output", str(output)]) == 0
+    assert keras.config.dtype_policy().name == "mixed_float16"
+    assert keras.config.image_data_format() == "channels_first"
 
     results = json.loads((output / "results.json").read_text())
     assert results["train_images"] + results["test_images"] == 16
