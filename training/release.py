@@ -36,12 +36,15 @@ from .errors import RunError
 from .evaluate import KerasPredictor
 from .evaluate import predictions
 from .evaluate import TFLitePredictor
+from .metrics import expected_calibration_error
 from .metrics import report
 from .networks import build_network
 from .run_folder import CONFIG
 from .run_folder import read_experiment
 from .run_folder import read_results
 from .run_folder import RESULTS
+from .temperature import fit_temperature
+from .temperature import fold_temperature
 
 LARGEST_FILE = 12 * 2**20
 PICTURES = 3  # test images whose attention is drawn
@@ -55,6 +58,11 @@ class Arguments:
     """Folder of a finished run of one of the package's own networks."""
     name: Annotated[str, tyro.conf.Positional]
     """The name to load the weights by: the data set, or DATASET_RECIPE."""
+    temperature: bool = False
+    """Divide the logits by the temperature that fits the run's held-out images
+    best, in the classifier's weights, so that a confidence is the share of
+    images that are right. The calibrated network goes into the run's folder as
+    calibrated.keras: export the int8 file from there."""
     int8: str | None = None
     """An all-integer .tflite file of this run, to go along."""
     hardware: str = ""
@@ -109,10 +117,14 @@ def release(arguments):
     out = pathlib.Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{variant}_{arguments.name}.weights.h5"
+    trained = keras.saving.load_model(run_dir / "last.keras")
+    calibration = {}
+    if arguments.temperature:
+        calibration = _calibrate(trained, source)
+        with published(run_dir / "calibrated.keras") as temporary:
+            trained.save(temporary)
     with published(path) as temporary:
-        write_float16(
-            keras.saving.load_model(run_dir / "last.keras"), temporary
-        )
+        write_float16(trained, temporary)
         model = _loaded(temporary, config, source)
         measured = _measure(model, source)
     last = results["history"][-1]
@@ -127,6 +139,7 @@ def release(arguments):
         "accuracy": round(100 * measured["top1"], 2),
         "licence": arguments.licence,
         "measured": measured,
+        **calibration,
         "validation_accuracy": last.get("val_accuracy"),
         "hardware": arguments.hardware,
         "training_seconds": round(_seconds(results, len(source.train))),
@@ -144,6 +157,34 @@ def release(arguments):
         keras_ratn.plot_attention(model, images, path=temporary)
     plot_curves(results["history"], out / f"{stem}_curves.png")
     return card
+
+
+def _calibrate(model, source):
+    """Folds a temperature in; returns the card's lines about it."""
+    if source.validation is None:
+        raise RunError(
+            "A temperature is fitted on held-out images, and the run had "
+            "none (data.validation_fraction). Leave --temperature out."
+        )
+    scores, labels = predictions(KerasPredictor(model), source.validation, 250)
+    temperature = fit_temperature(scores, labels)
+    before = {
+        part: _calibration_error(model, getattr(source, part))
+        for part in ("validation", "test")
+    }
+    fold_temperature(model, temperature)
+    after = _calibration_error(model, source.validation)
+    return {
+        "temperature": round(temperature, 4),
+        "calibration_error_before": before,
+        # On the test images: `measured`.
+        "validation_calibration_error": after,
+    }
+
+
+def _calibration_error(model, split):
+    scores, labels = predictions(KerasPredictor(model), split, 250)
+    return expected_calibration_error(scores, labels)
 
 
 def _int8(arguments, weights, source):
@@ -220,7 +261,7 @@ def _loaded(path, config, source):
 def _measure(model, source):
     """Accuracy and calibration on the test images."""
     scores, labels = predictions(KerasPredictor(model), source.test, 250)
-    numbers = report(np.asarray(scores), labels, source.class_names)
+    numbers = report(scores, labels, source.class_names)
     kept = {k: v for k, v in numbers.items() if isinstance(v, (int, float))}
     return {**kept, "backend": keras.backend.backend()}
 

@@ -9,6 +9,7 @@ from typing import Literal
 from keras_ratn import command
 
 from . import configs
+from . import recipe
 from . import train
 from .command_line import tyro
 from .config import AugmentationConfig
@@ -162,10 +163,17 @@ class Arguments:
 
 def main(arguments=None):
     """Runs `ratn reproduce` and returns its exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["recipe"]:
+        return recipe.main(arguments[1:])
     parsed = command.parse(
         Arguments,
         prog="ratn reproduce",
-        description="Runs the cells of a table and prints the paper's beside.",
+        description=(
+            "Runs the cells of a table and prints the paper's beside. Beside "
+            "the tables there is `recipe`, a study of what makes short "
+            "trainings better: see `ratn reproduce recipe --help`."
+        ),
         args=arguments,
     )
     try:

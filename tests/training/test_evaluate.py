@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from image_places import write_folder
 from PIL import Image
+from scipy.ndimage import shift
 from training_runs import smallest
 
 import keras_ratn
@@ -486,3 +487,32 @@ def test_a_run_finds_its_images_from_another_folder(
     (tmp_path / "home").rename(tmp_path / "away" / "home")
     monkeypatch.chdir(tmp_path / "away" / "home")
     assert evaluate.main(arguments) == 0
+
+
+def test_views_are_mirrored_and_moved_by_a_pixel():
+    """Against SciPy's way to move an image and to mirror it at its border."""
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 9, 3), "uint8")
+    assert len(evaluate.views(images, "none")) == 1
+    np.testing.assert_array_equal(evaluate.views(images, "none")[0], images)
+    expected = [
+        shift(images, (0, move, move, 0), order=0, mode="mirror")
+        for move in (0, 1, -1)
+    ]
+    expected += [np.flip(view, axis=2) for view in expected]
+    found = evaluate.views(images, "shifts")
+    np.testing.assert_array_equal(found, expected)
+    mirror = evaluate.views(images, "mirror")
+    np.testing.assert_array_equal(mirror, [expected[0], expected[3]])
+
+
+def test_probabilities_are_means_over_the_views(network, tmp_path):
+    network.save(tmp_path / "model.keras")
+    assert run(tmp_path / "model.keras", tmp_path, "--tta", "mirror") == 0
+    result = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert result["tta"] == "mirror"
+    split = load_source(DataConfig("digits", max_images=50), seed=1704).test
+    images = split.read(np.arange(50))[0].astype("f4")
+    scores = network.predict(images, verbose=0)
+    scores += network.predict(images[:, :, ::-1].copy(), verbose=0)
+    saved = np.load(tmp_path / "out" / "predictions.npz")["scores"]
+    np.testing.assert_allclose(saved, scores / 2, atol=1e-5)

@@ -114,6 +114,29 @@ def test_an_int8_file_goes_along(run, registered, tmp_path, monkeypatch):
         keras_ratn.int8_file("Smallest:letters")
 
 
+def test_a_temperature_is_folded_into_what_is_released(
+    run, registered, tmp_path
+):
+    card = release.release(
+        release.Arguments(str(run), "digits", temperature=True, out=tmp_path)
+    )
+    assert card["temperature"] != 1
+    before = card["calibration_error_before"]
+    assert card["validation_calibration_error"] != before["validation"]
+    # The classifier's weights, and no others, are divided by it.
+    whole = keras.saving.load_model(run / "last.keras")
+    calibrated = keras.saving.load_model(run / "calibrated.keras")
+    released = build_network(smallest(), list("0123456789"))
+    pretrained.load_weights(released, tmp_path / card["source"])
+    for old, new, file in zip(
+        whole.weights, calibrated.weights, released.weights
+    ):
+        factor = card["temperature"] if "predictions" in old.path else 1.0
+        old, new, file = map(keras.ops.convert_to_numpy, (old, new, file))
+        np.testing.assert_allclose(new * factor, old, rtol=1e-3)
+        np.testing.assert_array_equal(file, new.astype("float16"))
+
+
 def test_only_builders_are_released(run, tmp_path):
     with pytest.raises(RunError, match="have a builder"):
         release.release(release.Arguments(str(run), "digits", out=tmp_path))
