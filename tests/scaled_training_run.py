@@ -1,6 +1,6 @@
 """One run on several virtual processors: for test_scale.py.
 
-python scaled_training_run.py FOLDER VIRTUAL_DEVICES BATCH_SIZE PRECISION
+python scaled_training_run.py FOLDER DEVICES BATCH_SIZE PRECISION OPTIMIZER
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from training.config import AugmentationConfig
 from training.errors import RunError
 
 
-def main(folder, count, batch_size, precision):
+def main(folder, count, batch_size, precision, optimizer):
     if keras.backend.backend() == "tensorflow" and count > 1:
         import tensorflow as tf
 
@@ -35,7 +35,7 @@ def main(folder, count, batch_size, precision):
         config,
         batch_size=batch_size,
         optimizer=dataclasses.replace(
-            config.optimizer, learning_rate=0.02, ema=0.5
+            config.optimizer, name=optimizer, learning_rate=0.02, ema=0.5
         ),
         runtime=dataclasses.replace(config.runtime, precision=precision),
     )
@@ -66,4 +66,5 @@ def use_float64():
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    folder, devices, batch_size, *rest = sys.argv[1:]
+    main(folder, int(devices), int(batch_size), *rest)

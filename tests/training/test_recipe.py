@@ -16,12 +16,13 @@ from training.run_folder import open_run
 def believed(config):
     """An accuracy for each experiment, as if it had been trained."""
     optimizer = config.optimizer
-    best = {"sgd": (0.2, 1e-4), "muon": (0.005, 0.5)}[optimizer.name]
+    best = {"sgd": (0.2, 1e-4), "muon": (0.005, 0.02)}[optimizer.name]
     found = 0.5 + 0.1 * (optimizer.name == "muon") + 0.01 * (config.seed == 2)
     found -= 0.02 * abs(np.log2(optimizer.learning_rate / best[0]))
     found -= 0.01 * (optimizer.weight_decay != best[1])
     found += 0.01 * (config.batch_size == 128)
-    found += {1: 0.0, 8: 0.02, 64: 0.01}[optimizer.bias_factor]
+    if optimizer.bias_factor == 64:
+        found += 0.02 if optimizer.name == "sgd" else -0.02
     found += 0.03 * config.augmentation.alternate_flip
     found -= 0.04 * config.initialization.whiten_stem
     return found
@@ -34,7 +35,7 @@ def runs(monkeypatch):
 
     def run(config, folder, source, folder_option):
         assert source.test is None
-        if config.optimizer.learning_rate == 0.02:
+        if config.optimizer.learning_rate == 0.01:
             open_run(folder, config)
             raise LossError("The loss became nan")
         assert config.data_seed == 1 and folder_option == "--out"
@@ -61,9 +62,10 @@ def test_what_pays_at_small_scale_is_what_full_scale_runs(
 
     assert reproduce.main(command) == 0
     out = capsys.readouterr().out
-    assert "kept, with muon: alternating mirror, biases x8" in out
+    assert "the same without biases x64 (alternating mirror)" in out
     assert {config.model for config in runs} == {"half"}
     assert {config.data.max_images for config in runs} == {10_000}
+    assert len(runs) <= 32  # in 90 minutes
     found = json.loads((tmp_path / "recipe/small/recipe.json").read_text())
     trials = [name for name in found["accuracies"] if "tuning" in name]
     # As many for each, one of Muon's diverged.
@@ -71,14 +73,14 @@ def test_what_pays_at_small_scale_is_what_full_scale_runs(
     sgd, ours = (Experiment.from_dict(found[k]) for k in ("sgd", "ours"))
     assert (sgd.optimizer.learning_rate, sgd.batch_size) == (0.2, 128)
     assert sgd.optimizer.weight_decay == 1e-4
-    assert (ours.optimizer.name, ours.optimizer.weight_decay) == ("muon", 0.5)
-    assert ours.augmentation.alternate_flip and ours.optimizer.bias_factor == 8
+    assert (ours.optimizer.name, ours.optimizer.weight_decay) == ("muon", 0.02)
+    assert ours.augmentation.alternate_flip and ours.optimizer.bias_factor == 1
     assert not ours.initialization.whiten_stem
-    assert found["gain"] == pytest.approx(0.1 + 0.03 + 0.02)
+    assert found["gain"] == pytest.approx(0.1 + 0.03)
 
     runs.clear()
     assert reproduce.main([*command, "--scale", "full"]) == 0
-    assert "at small scale it was 15.00%" in capsys.readouterr().out
+    assert "at small scale it was 13.00%" in capsys.readouterr().out
     assert [config.seed for config in runs] == [1, 2, 1, 2]
     for config in runs:
         assert config.model == "CifarAttention56"
@@ -90,7 +92,7 @@ def test_a_trial_that_diverged_is_not_run_again(tmp_path, runs, monkeypatch):
     arguments = recipe.Arguments(out=str(tmp_path))
     study = recipe.Study(arguments)
     config = study.experiment(
-        dataclasses.replace(recipe.OPTIMIZERS["muon"], learning_rate=0.02)
+        dataclasses.replace(recipe.OPTIMIZERS["muon"], learning_rate=0.01)
     )
     assert study.accuracy("a", config, 1) == 0
     monkeypatch.setattr(recipe.train, "run", None)
@@ -117,7 +119,8 @@ def test_the_study_runs_and_finished_runs_are_read(
     assert reproduce.main(command) == 0
     first = capsys.readouterr().out
     times = {p: p.stat().st_mtime for p in tmp_path.rglob("last.keras")}
-    assert len(times) == 2 * (1 + 2) * 2 + 2
+    # SGD, Muon and two tricks, and what is together as the gains say.
+    assert 2 * (1 + 1 + 2) <= len(times) <= 2 * (1 + 1 + 2) + 2
     assert reproduce.main(command) == 0
     second = capsys.readouterr().out
     assert first.splitlines()[-4:] == second.splitlines()[-4:]
