@@ -13,6 +13,8 @@ from typing import Literal
 import keras
 import numpy as np
 
+from keras_ratn import command
+
 from . import train
 from .checkpoint import publish_text
 from .command_line import tyro
@@ -89,7 +91,7 @@ class Arguments:
 
 def main(arguments=None):
     """Runs `ratn reproduce recipe` and returns its exit status."""
-    parsed = tyro.cli(
+    parsed = command.parse(
         Arguments,
         prog="ratn reproduce recipe",
         description=(
@@ -103,8 +105,7 @@ def main(arguments=None):
         study = Study(parsed)
         {"small": small, "full": full}[parsed.scale](study)
     except (RunError, ValueError) as error:
-        print(f"ratn reproduce recipe: {error}", file=sys.stderr)
-        return 1
+        return command.fail("ratn reproduce recipe", error)
     return 0
 
 

@@ -65,7 +65,8 @@ def test_what_pays_at_small_scale_is_what_full_scale_runs(
     assert "the same without biases x64 (alternating mirror)" in out
     assert {config.model for config in runs} == {"half"}
     assert {config.data.max_images for config in runs} == {10_000}
-    assert len(runs) <= 32  # in 90 minutes
+    # Finished ones are read: 31, and the one that diverged, in 90 minutes.
+    assert len(set(runs)) <= 31
     found = json.loads((tmp_path / "recipe/small/recipe.json").read_text())
     trials = [name for name in found["accuracies"] if "tuning" in name]
     # As many for each, one of Muon's diverged.
