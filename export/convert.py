@@ -9,6 +9,7 @@ import keras
 import keras_ratn
 from keras_ratn import command
 from keras_ratn.archives import check_archive
+from keras_ratn.keras_settings import standard_settings
 
 from . import metadata
 from .errors import EXPECTED
@@ -45,6 +46,7 @@ def main(arguments=None):
     return 0
 
 
+@standard_settings()
 def load_model(path):
     """Loads a `.keras` file or weights by name, or says what is wrong."""
     if not pathlib.Path(path).is_file():

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ratn.keras_settings import standard_settings
 from keras_ratn.layers import BilinearUpsampling2D
 from keras_ratn.layers import ClassificationHead
 from keras_ratn.layers import FakeQuantization
@@ -39,6 +40,7 @@ _ROUNDING = (
 )
 
 
+@standard_settings()
 def deploy_graph(
     model,
     input_shape=None,
@@ -155,6 +157,10 @@ def _is_known(operation, integers):
     if _kind(operation) == "MaskActivation":
         return operation.mode != "spatial" or not integers
     return _kind(operation) in _REWRITES
+
+
+def _is_float(dtype):
+    return "float" in keras.backend.standardize_dtype(dtype)
 
 
 def _array(value):
@@ -383,8 +389,9 @@ class _Rewriter:
         return outputs
 
     def cast(self, layer, x, **kwargs):
-        if keras.backend.standardize_dtype(x.dtype) == layer.dtype:
-            return x
+        dtype = keras.backend.standardize_dtype(layer.dtype)
+        if x.dtype == dtype or (_is_float(x.dtype) and _is_float(dtype)):
+            return x  # there is one precision here
         return self.kept_as_it_is(layer, x, **kwargs)
 
     def activation(self, layer, x, **_):

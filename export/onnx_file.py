@@ -6,6 +6,8 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_ratn.keras_settings import standard_settings
+
 from . import metadata
 from .deploy_graph import deploy_graph
 from .opened_graph import deep_recursion
@@ -15,6 +17,7 @@ from .published import publishing
 _OPSET = 18
 
 
+@standard_settings()
 def to_onnx(
     model,
     path,

@@ -123,7 +123,7 @@ def _copy(model, structure):
         known = type(layer).__module__.startswith(("keras.", "keras_ratn."))
         if isinstance(layer, keras.Model) or not known:
             raise unsupported(layer)
-        changes = {"dtype": "float32"}
+        changes = {"dtype": "float32", **_wrapped(layer)}
         if getattr(layer, "remat", False):
             changes["remat"] = False
         return copied(layer, **changes)
@@ -136,6 +136,17 @@ def _copy(model, structure):
             take_weights(copy.get_layer(layer.name), layer)
     _name_all_insides(copy)
     return copy
+
+
+def _wrapped(layer):
+    """What the config of a wrapper says of the layers in it, in float32."""
+    if not isinstance(layer, (keras.layers.RNN, keras.layers.Wrapper)):
+        return {}
+    return {
+        key: {**value, "config": {**value["config"], "dtype": "float32"}}
+        for key, value in layer.get_config().items()
+        if isinstance(value, dict) and "dtype" in (value.get("config") or {})
+    }
 
 
 def _nested_copy(model):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ratn.keras_settings import standard_settings
 from keras_ratn.layers import BilinearUpsampling2D
 from keras_ratn.layers import FakeQuantization
 from keras_ratn.layers import MaskActivation
@@ -130,6 +131,7 @@ _KEEP_SCALE_OPERATIONS = (
 )
 
 
+@standard_settings()
 def quantization_aware(
     model, representative_data, input_shape=None, batch_size=16
 ):
@@ -181,6 +183,7 @@ def quantization_aware(
     return rounded(deployed, images, pixels, batch_size)
 
 
+@standard_settings()
 def rounded(deployed, images, pixels, batch_size=16):
     """A deploy graph that rounds as int8 does, with ranges from `images`.
 
@@ -209,6 +212,7 @@ def rounded(deployed, images, pixels, batch_size=16):
         )
 
 
+@standard_settings()
 def convertible(aware):
     """A quantisation-aware model as LiteRT's converter can read it.
 

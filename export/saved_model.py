@@ -6,6 +6,8 @@ import pathlib
 
 import keras
 
+from keras_ratn.keras_settings import standard_settings
+
 from . import metadata
 from .deploy_graph import deploy_graph
 from .opened_graph import deep_recursion
@@ -14,6 +16,7 @@ from .published import publishing
 from .served_images import decoded
 
 
+@standard_settings()
 def to_saved_model(
     model,
     path,

@@ -10,6 +10,8 @@ import tempfile
 import keras
 import numpy as np
 
+from keras_ratn.keras_settings import standard_settings
+
 from . import flatbuffer
 from . import metadata
 from .deploy_graph import deploy_graph
@@ -28,6 +30,7 @@ QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 TYPES = ("uint8", "int8", "float32")
 
 
+@standard_settings()
 def to_tflite(
     model,
     path,

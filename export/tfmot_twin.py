@@ -149,6 +149,9 @@ def main(folder):
     job = json.loads((folder / "job.json").read_text())
     weights = np.load(folder / "weights.npz")
     data = np.load(folder / "data.npz")
+    # Not those of the user's keras.json.
+    tf_keras.backend.set_floatx("float32")
+    tf_keras.backend.set_image_data_format("channels_last")
     tf_keras.utils.set_random_seed(job["seed"])
     plain, twin = build_twin(job, False), build_twin(job, True)
     set_weights(plain, job, weights)

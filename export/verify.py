@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from keras_ratn import command
+from keras_ratn.keras_settings import standard_settings
 from keras_ratn.predictors import gives_probabilities
 
 from . import metadata
@@ -13,7 +14,11 @@ from .convert import load_model
 from .errors import EXPECTED
 from .images import load_images
 from .litert import LiteRTModel
+from .opened_graph import channels_last_float32_copy
+from .opened_graph import elementary_layers
+from .opened_graph import functional
 from .opened_graph import image_shape
+from .opened_graph import input_tensor
 from .opened_graph import is_channels_first
 from .representative import check_pixels
 from .training_runs import images_of_run
@@ -86,7 +91,8 @@ def verify(
 ):
     """Compares a Keras model with a file exported from it.
 
-    Of a file without the model's softmax, the scores get it here.
+    Of a file without the model's softmax, the scores get it here. A model in
+    half precision is taken for what its weights give in float32, as files are.
 
     Args:
         model: Keras model.
@@ -231,6 +237,12 @@ def _opened_onnx(path):
 
 
 def _expected(model, images):
+    """The model's scores, of its weights in float32 whatever its precision."""
+    if any(x.compute_dtype != "float32" for x in elementary_layers(model)):
+        with standard_settings():
+            inputs = input_tensor(model, images.shape[1:])
+            copy = channels_last_float32_copy(functional(model), inputs)
+            return copy.predict(images, verbose=0)
     if is_channels_first(model):
         images = images.transpose(0, 3, 1, 2)
     return model.predict(images, verbose=0)
