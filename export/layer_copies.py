@@ -36,12 +36,53 @@ def copied(operation, cls=None, **changes):
 
 def take_weights(layer, source):
     """Gives a built layer the weights of the layer that it is a copy of."""
-    weights = source.get_weights()
+    weights = _merged_weights(source)
     if not weights:
         return
     layer.set_weights(weights)
     if isinstance(layer, keras.layers.Normalization):
         layer.finalize_state()  # computes with what was set
+
+
+def _merged_weights(layer):
+    """A layer's weights as arrays, the updates of LoRA added to its kernels.
+
+    Where LoRA is enabled (`enable_lora`), `layer.kernel` is the kernel and
+    the product of its two matrices, which a copy does not have.
+    """
+    merged, left_out = {}, set()
+    for inner in _with_sub_layers(layer):
+        if getattr(inner, "lora_enabled", False):
+            name = "kernel" if hasattr(inner, "kernel") else "embeddings"
+            merged[id(inner.weights[0])] = getattr(inner, name)
+            left_out |= {id(v) for v in inner.weights if "lora_" in v.name}
+    return [
+        keras.ops.convert_to_numpy(merged.get(id(variable), variable))
+        for variable in layer.weights
+        if id(variable) not in left_out
+    ]
+
+
+def _with_sub_layers(layer):
+    yield layer
+    for inner in sub_layers(layer):
+        yield from _with_sub_layers(inner)
+
+
+def sub_layers(layer):
+    """The layers that a layer keeps in its attributes, and in lists there."""
+    if isinstance(layer, keras.Model):
+        return layer.layers
+    attributes = dict(vars(layer))
+    if keras.backend.backend() == "torch":
+        attributes.update(layer.named_children())  # kept apart by PyTorch
+    return [
+        inner
+        for attribute, value in attributes.items()
+        if not attribute.startswith("_")
+        for inner in keras.tree.flatten(value)
+        if isinstance(inner, keras.Layer)
+    ]
 
 
 def unsupported(layer):

@@ -13,6 +13,8 @@ import pathlib
 import zipfile
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_ratn import __version__
 from keras_ratn.predictors import score_function
@@ -23,6 +25,9 @@ from .training_runs import run_of
 
 # How images of other sizes become the model's, here as in training.
 RESIZING = "centre with the input's aspect ratio, then bilinear, antialiased"
+# The widest range, about, of images that are no pixels: those from -1 to 1.
+_WIDEST_UNIT = 4.0
+_ANY_SIZE = 8
 LABELS = "labels.txt"
 RECORDS = "model.json"
 
@@ -54,19 +59,78 @@ def class_names(model, labels=None):
 
 
 def takes_pixels(model):
-    """Whether the model scales pixels 0-255 itself.
+    """Whether the model is to be given pixels 0-255, which it scales itself.
 
-    The networks of the package keep the name of the layer that does so when
-    they are rewritten.
+    Judged by the numbers: what it does to a value before the first layer that
+    learns is, mostly, `scale x + shift`. Such values are to come out around
+    zero and about one wide, so the model is made for x around -shift / scale
+    and 1 / scale wide. That is some hundred for pixels, and at most two for
+    values from 0 to 1 or from -1 to 1.
     """
-    scaling = (keras.layers.Normalization, keras.layers.Rescaling)
     for layer in elementary_layers(model):
-        named = layer.name.endswith("preprocessing")
-        if named or isinstance(layer, scaling):
-            return True
-        if layer.weights and type(layer).__name__ != "FakeQuantization":
-            return False  # behind a layer that learns there are no pixels
-    return False
+        if type(layer).__name__ == "FakeQuantization":  # that of the images
+            return (layer.minimum, layer.maximum) == (0.0, 255.0)
+        if not isinstance(layer, keras.layers.InputLayer):
+            break
+    shape = [size or _ANY_SIZE for size in model.inputs[0].shape[1:]]
+    images = np.stack([np.zeros(shape), np.ones(shape)]).astype("float32")
+    values, _ = _before_learning(model, images)
+    shift, scale = values[0], np.abs(values[1] - values[0])
+    if not scale.any():
+        return False
+    widest = np.where(scale > 0, scale, np.inf).argmin()
+    centre = np.abs(shift.flat[widest] / scale.flat[widest])
+    return bool(centre + 2 / scale.flat[widest] > _WIDEST_UNIT)
+
+
+def _before_learning(model, values):
+    """What reaches the first layer that learns.
+
+    Args:
+        model: Keras model.
+        values: Array of what it is given.
+
+    Returns:
+        Pair of an array, and whether there is such a layer.
+    """
+    model, start, end = functional(model), None, None
+
+    def brought():
+        if end is None:
+            return values
+        return _predicted(keras.Model(start, end), values)
+
+    for operation in model.operations:
+        if isinstance(operation, keras.layers.InputLayer):
+            continue
+        if isinstance(operation, keras.Model):
+            # Within the outer graph it shows neither input nor output.
+            values, learns = _before_learning(operation, brought())
+            if learns:
+                return values, True
+            start = end = None
+            continue
+        if _learns(operation):
+            if start is not None:
+                end = keras.tree.flatten(operation.input)[0]
+            return brought(), True
+        if start is None:
+            start = keras.tree.flatten(operation.input)[0]
+        end = operation.output
+    return brought(), False
+
+
+def _predicted(model, values):
+    """What it gives for an array, as an array."""
+    return ops.convert_to_numpy(model(values, training=False))
+
+
+def _learns(operation):
+    """Whether it has weights that no scaling of the images has."""
+    scales = isinstance(operation, keras.layers.Normalization)
+    # A deploy graph has it as a convolution of that name.
+    scales = scales or operation.name.endswith("preprocessing")
+    return bool(getattr(operation, "weights", None)) and not scales
 
 
 def normalization(model):

@@ -17,6 +17,7 @@ from .calls import symbolic_tensors
 from .channels_last import in_channels_last
 from .channels_last import is_channels_first
 from .layer_copies import copied
+from .layer_copies import sub_layers
 from .layer_copies import take_weights
 from .layer_copies import unsupported
 
@@ -124,6 +125,8 @@ def _copy(model, structure):
         if isinstance(layer, keras.Model) or not known:
             raise unsupported(layer)
         changes = {"dtype": "float32", **_wrapped(layer)}
+        if getattr(layer, "lora_enabled", False):
+            changes["lora_rank"] = None  # `take_weights` adds its matrices
         if getattr(layer, "remat", False):
             changes["remat"] = False
         return copied(layer, **changes)
@@ -159,22 +162,6 @@ def _nested_copy(model):
     return _copy(model, structure)
 
 
-def _sub_layers(layer):
-    """The layers that a layer keeps in its attributes, and in lists there."""
-    if isinstance(layer, keras.Model):
-        return layer.layers
-    attributes = dict(vars(layer))
-    if keras.backend.backend() == "torch":
-        attributes.update(layer.named_children())  # kept apart by PyTorch
-    return [
-        inner
-        for attribute, value in attributes.items()
-        if not attribute.startswith("_")
-        for inner in keras.tree.flatten(value)
-        if isinstance(inner, keras.Layer)
-    ]
-
-
 def _name_all_insides(model):
     """Names inner layers by their path: a flat graph wants each name once."""
     for layer in model.layers:
@@ -182,7 +169,7 @@ def _name_all_insides(model):
 
 
 def _name_insides(layer, path):
-    for inner in _sub_layers(layer):
+    for inner in sub_layers(layer):
         inner.name = f"{path}_{inner.name}"
         _name_insides(inner, inner.name)
 
@@ -248,7 +235,7 @@ def _is_composite(operation):
         return False
     inside = {
         id(variable)
-        for layer in _sub_layers(operation)
+        for layer in sub_layers(operation)
         for variable in layer.variables
     }
     return all(id(variable) in inside for variable in operation.variables)

@@ -591,3 +591,38 @@ def test_every_registered_network(name):
     for integers in (False, True):
         deployed = deploy_graph(model, integers=integers)
         assert difference(expected, forward(deployed, images)) < limit
+
+
+@pytest.mark.parametrize("where", ["head", "convolution", "embedded", "inside"])
+def test_updates_of_lora_are_in_the_kernels(where):
+    inputs = keras.Input((8, 8, 4))
+    convolution = keras.layers.Conv2D(4, 3)
+    embedded = keras.layers.EinsumDense(
+        "abcd,de->abce", (6, 6, 4), bias_axes="e"
+    )
+    inside = keras_ratn.layers.SqueezeExcite(2)
+    x = inside(embedded(convolution(inputs)))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    head = keras.layers.Dense(3)
+    model = keras.Model(inputs, head(x))
+    tuned = {
+        "head": [head],
+        "convolution": [convolution],
+        "embedded": [embedded],
+        "inside": [
+            layer
+            for layer in vars(inside).values()
+            if isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D))
+        ],
+    }[where]
+    assert tuned
+    for layer in tuned:
+        layer.enable_lora(2, lora_alpha=6)
+        layer.lora_kernel_b.assign(np.ones(layer.lora_kernel_b.shape))
+    images = random_pixels(4, 8, 4) / 255
+    expected = forward(model, images)
+    before = len(model.weights)
+    deployed = deploy_graph(model)
+    assert difference(expected, forward(deployed, images)) < 1e-5
+    assert not [w for w in deployed.weights if "lora" in w.path]
+    assert len(model.weights) == before
