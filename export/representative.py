@@ -3,13 +3,16 @@
 import numpy as np
 
 MIN_REPRESENTATIVE_IMAGES = 16
+_NAMES = ("image", "images")
 
 
 def representative_images(data, model, pixels=True):
     """Checks representative data and returns it as one array.
 
     Args:
-        data: Iterable of batches of images, or one array of images.
+        data: Iterable of batches of images, or one array of images. A batch
+            may be a pair of images and labels, or a dictionary with the
+            images under `"image"` or `"images"`, as those of TFDS are.
         model: Keras model that is to take them.
         pixels: Boolean. Whether they are to be pixels 0-255. Defaults to
             `True`.
@@ -28,9 +31,7 @@ def representative_images(data, model, pixels=True):
         )
     batches = []
     for batch in data:
-        if isinstance(batch, (tuple, list)):
-            batch = batch[0]  # images of (images, labels)
-        batch = np.asarray(batch, "float32")
+        batch = np.asarray(_images_of(batch), "float32")
         batch = batch[None] if batch.ndim == 3 else batch
         if batch.shape[1:] != shape:
             raise ValueError(
@@ -51,6 +52,23 @@ def representative_images(data, model, pixels=True):
         check_pixels(images)
         images[0, 0, 0], images[0, 0, 1] = 0, 255
     return images
+
+
+def _images_of(batch):
+    """The images of a batch, which may hold labels and more besides."""
+    if isinstance(batch, (tuple, list)):  # (images, labels), as Keras has it
+        return _images_of(batch[0])
+    if not isinstance(batch, dict):
+        return batch
+    for name in _NAMES:  # by name, as TensorFlow Datasets has it
+        if name in batch:
+            return batch[name]
+    raise ValueError(
+        "Of representative data in dictionaries, the images are looked for "
+        f"under {', '.join(map(repr, _NAMES))}. Received: a dictionary with "
+        f"{', '.join(map(repr, batch)) or 'nothing in it'}. Pass the images "
+        "alone: (batch[NAME] for batch in data)"
+    )
 
 
 def check_pixels(images):
