@@ -80,7 +80,12 @@ def skip_what_cannot_run(settings):
         pytest.skip("TensorFlow's processors convolve channels-last only")
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(
+    params=[
+        pytest.param("network", marks=pytest.mark.slow),
+        "keras_network",
+    ]
+)
 def model(request, settings):
     """A model under those settings, and what its weights give in float32."""
     if request.param == "keras_network":
