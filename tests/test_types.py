@@ -36,6 +36,8 @@ def lines_with_errors(calls, folder):
         text=True,
         cwd=ROOT,
     )
+    if run.returncode not in (0, 1):  # 1: it has objections
+        pytest.skip(f"pyright cannot run here: {run.stderr[-200:]}")
     found = json.loads(run.stdout)["generalDiagnostics"]
     return {
         entry["range"]["start"]["line"] - 1
